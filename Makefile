@@ -1,0 +1,162 @@
+# Landfall. One Makefile, not recursive; a new source file needs no edit here.
+#
+#   make            the programs and the tests' helpers, into build/
+#   make test       everything that proves the programs right (installs what is missing first)
+#   make demo       a whole migration, start to end, on this machine
+#   make asan       the tests again under AddressSanitizer and UBSan, in build/asan
+#   V=1             shows the commands; WERROR=1 makes warnings errors (the developers' and CI's setting)
+#
+# A folder is a program; common/ is what two programs need. Each folder's files but main.c become an
+# archive, so that a test can put a double of a module in front of it. Objects of different variants
+# never meet: each variant has its own folder.
+
+VARIANT ?= release
+B       ?= build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
+CC      ?= gcc
+
+PACKAGES := libssh openssl libpq libevent libevent_openssl libevent_pthreads libcyaml jansson talloc \
+            libsystemd libcurl libcares libseccomp sqlite3
+PKG      := $(if $(shell command -v pkg-config),pkg-config,false)
+INCLUDES := $(shell $(PKG) --cflags $(PACKAGES) 2>/dev/null)
+# FreeTDS ships no .pc file. --as-needed drops what a program does not use, so the receiver is not
+# linked with FreeTDS and nothing but the stand-in is linked with SQLite.
+LIBS     := -Wl,--as-needed $(shell $(PKG) --libs $(PACKAGES) 2>/dev/null) -lsybdb -lpthread -lm
+
+WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
+        -Wwrite-strings -Wpointer-arith -Wswitch-enum -Wimplicit-fallthrough -Wcast-qual \
+        $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),,-Wno-format-truncation)
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
+ifeq ($(VARIANT),asan)
+  MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+  MODELD := -fsanitize=address,undefined
+else
+  MODE := -O2 -g -D_FORTIFY_SOURCE=2
+  MODELD :=
+endif
+
+LF_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) $(MODE) $(HARDEN) \
+             -I. -I$(B) $(INCLUDES) -pthread $(CFLAGS)
+LF_LDFLAGS := -pie -Wl,-z,relro,-z,now -pthread $(MODELD) $(LDFLAGS)
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(patsubst $(CURDIR)/%,%,$@))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all programs tests test test-long test-clients test-sqlserver unit flow asan demo bench fuzz floors \
+        clean install tour fmt deps
+all: programs standin
+
+# ---- what is built -------------------------------------------------------------------------
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+sources = $(filter-out %/main.c %/cli_main.c,$(wildcard $(1)/*.c))
+
+COMMON := $(B)/lib/common.a
+$(COMMON): $(call objects,$(wildcard common/*.c))
+
+DAEMONS := receiver restore verify console
+PROGRAMS := $(DAEMONS:%=$(B)/landfall-%) $(B)/landfall
+programs: $(PROGRAMS)
+
+define DAEMON
+$(B)/lib/$(1).a: $(call objects,$(call sources,$(1)))
+$(B)/landfall-$(1): $(B)/obj/$(1)/main.o $(B)/lib/$(1).a $(COMMON)
+endef
+$(foreach d,$(DAEMONS),$(eval $(call DAEMON,$(d))))
+
+# The command line lives beside the console, because they share their views.
+$(B)/landfall: $(B)/obj/console/cli_main.o $(B)/lib/console.a $(COMMON)
+
+standin: $(B)/landfall-standin
+$(B)/lib/standin.a: $(call objects,$(call sources,tests/standin))
+$(B)/landfall-standin: $(B)/obj/tests/standin/main.o $(B)/lib/standin.a $(COMMON)
+
+$(PROGRAMS) $(B)/landfall-standin:
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+$(B)/lib/%.a:
+	$(call say,AR)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- unit tests: tests/X/Y_test.c proves X/Y.c ---------------------------------------------
+# Objects come before archives, so a double compiled into the test wins over the module in the archive.
+
+UNITS := $(patsubst tests/%_test.c,$(B)/tests/%_test,$(wildcard tests/*/*_test.c))
+tests: $(UNITS)
+$(B)/tests/%_test: $(B)/obj/tests/%_test.o $(DAEMONS:%=$(B)/lib/%.a) $(B)/lib/standin.a $(COMMON)
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group \
+	    $(B)/lib/$(patsubst %/,%,$(dir $*)).a $(filter-out $(B)/lib/$(patsubst %/,%,$(dir $*)).a,$(filter %.a,$^)) \
+	    -Wl,--end-group -lcmocka $(LIBS)
+.SECONDARY:
+
+# ---- doing ---------------------------------------------------------------------------------
+
+deps:
+	@deploy/install-deps
+
+# Everything below goes through sub-makes, because a fresh machine has no pkg-config until deps has run.
+test: deps
+	@+$(MAKE) --no-print-directory WERROR=1 all tests
+	@B=$(B) tests/run
+
+test-long: deps
+	@+$(MAKE) --no-print-directory WERROR=1 all tests
+	@B=$(B) LONG=1 tests/run
+
+asan: deps
+	@+$(MAKE) --no-print-directory VARIANT=asan WERROR=1 all tests
+	@B=$(abspath build/asan) tests/run
+
+unit: tests
+	@B=$(B) tests/run unit
+
+flow: all
+	@B=$(B) tests/run flow
+
+floors:
+	@tests/floors
+
+demo: deps
+	@+$(MAKE) --no-print-directory all
+	@B=$(B) deploy/demo
+
+fuzz: deps
+	@+B=$(B) tests/fuzz/run
+
+bench: deps
+	@+$(MAKE) --no-print-directory all
+	@B=$(B) tests/bench/run
+
+test-clients test-sqlserver: deps
+	@+$(MAKE) --no-print-directory all
+	@B=$(B) tests/run $@
+
+tour:
+	@for h in common/*.h receiver/*.h restore/*.h verify/*.h console/*.h; do \
+	   printf '%-28s %s\n' $$h "$$(sed -n '2s/^ \* //p' $$h)"; done
+
+fmt:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+PREFIX ?= /usr
+install: programs
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/landfall
+	install -D -t $(DESTDIR)$(PREFIX)/lib/landfall $(DAEMONS:%=$(B)/landfall-%)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/landfall/schema deploy/schema/*.sql
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system deploy/systemd/*
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
