@@ -739,15 +739,6 @@ skip(struct bak *b, uint64_t n, enum state after)
 static void next_block(struct bak *b) { collect(b, AT_BLOCK, BLOCK_HEAD); }
 static void next_stream(struct bak *b) { collect(b, AT_STREAM, STREAM_HEAD); }
 
-static void
-go_on(struct bak *b)
-{
-	if (b->after_skip == AT_BLOCK)
-		next_block(b);
-	else
-		next_stream(b);
-}
-
 /* Streams begin at multiples of four; SPAD ends the block exactly where it ends. */
 static void
 end_stream(struct bak *b)
@@ -937,13 +928,10 @@ settle(struct bak *b)
 		if (b->state == SKIPPING && b->left == 0) {
 			enum state after = b->after_skip;
 
-			/* Only a stream's own body ends a stream; padding and marks go on where they said. */
-			if (after == AT_STREAM && b->stream_len != 0 && b->at % 4 != 0 && strcmp(b->stream, "SPAD") != 0)
-				skip(b, 4 - b->at % 4, AT_STREAM);
-			else if (after == AT_STREAM && strcmp(b->stream, "SPAD") == 0)
-				next_block(b);
+			if (after == AT_STREAM)
+				end_stream(b);
 			else
-				go_on(b);
+				next_block(b);
 		} else if (b->state != SKIPPING && b->state != FAILED && b->state != IGNORING && b->have == b->need) {
 			if (!on_collected(b))
 				return false;
