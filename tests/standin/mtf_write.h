@@ -1,0 +1,64 @@
+/*
+ * Writes plain Microsoft Tape Format as SQL Server does, for the stand-in's BACKUP.
+ *
+ * Shares no code with the reader in common/bak: what one writes wrongly the other would otherwise read
+ * wrongly. The file is written front to back; the caller gives the catalogue twice, because SQL Server
+ * 2019 and later know LSNs, finish date and sizes only at the end.
+ */
+#ifndef STANDIN_MTF_WRITE_H
+#define STANDIN_MTF_WRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <talloc.h>
+
+#include "common/err.h"
+#include "common/lsn.h"
+
+struct mtf_file {
+	uint32_t file_id, group_id, pages; /* pages in this backup */
+	char type;                         /* D or L */
+	const char *name, *path;
+	uint64_t size, max_size, growth;
+	struct guid unique_id;
+};
+
+struct mtf_set {
+	char type; /* D I L */
+	uint32_t flags, status;
+	bool copy_only, checksum;
+	const char *database, *server, *machine, *user, *name;
+	struct guid backup_set, binding, fork, fork1, family, base_full, differential_base;
+	struct lsn first, last, checkpoint, database_backup, fork1_lsn, chain_origin, differential_base_lsn, next_log;
+	time_t created, start, finish; /* finish 0: not known yet */
+	uint16_t database_id, database_version;
+	uint8_t compat;
+	uint64_t backup_size;
+	struct mtf_file *files;
+	size_t n_files;
+};
+
+struct mtf;
+
+/* Truncates or makes path (0644) and writes TAPE, SFMB, SSET, VOLB and the provisional catalogue. */
+struct mtf *mtf_begin(TALLOC_CTX *parent, const char *path, const struct mtf_set *set, struct err *err);
+
+/* Pages in whole extents, 64 KB each, ascending. */
+bool mtf_pages_begin(struct mtf *m, uint64_t n_pages);
+bool mtf_page(struct mtf *m, const uint8_t page[static 8192]);
+bool mtf_pages_end(struct mtf *m);
+
+/* One log extent: whole blocks from the first to the last LSN. */
+bool mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end);
+bool mtf_log(struct mtf *m, const void *mem, size_t len);
+bool mtf_log_end(struct mtf *m);
+
+/* The final catalogue, closing marks, fsync of file and folder. False: the file is no backup. */
+bool mtf_end(struct mtf *m, const struct mtf_set *final, struct err *err);
+
+uint64_t mtf_bytes(const struct mtf *m);
+
+#endif
