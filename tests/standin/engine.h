@@ -1,0 +1,156 @@
+/*
+ * The stand-in SQL Server's engine: databases on disk, transactions with a log, BACKUP and RESTORE.
+ *
+ * A test double that obeys SQL Server's rules of backup and restore as documented; it shares with Landfall
+ * only the backup reader (common/bak), never its planner. All state lives in one folder and survives
+ * kill -9. Every function may be called from any thread. Messages and rows go to an engine_out that the
+ * wire half turns into tokens.
+ *
+ * A database is a SQLite file whose main schema is called dbo. Each committed change is kept, in the same
+ * file and transaction, as a log record: a changeset (rows) or a statement's text (DDL). Every table needs
+ * a primary key, because SQLite's changesets ignore tables without one.
+ */
+#ifndef STANDIN_ENGINE_H
+#define STANDIN_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+#include <talloc.h>
+
+#include "common/err.h"
+#include "common/lsn.h"
+
+struct engine;
+
+/* dir is made when it is not there. server_name is @@SERVERNAME and what backups carry. */
+struct engine *engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct err *err);
+const char *engine_server_name(const struct engine *e);
+
+/* What a real server of this version answers: 904 is SQL Server 2019. */
+enum { ENGINE_DATABASE_VERSION = 904, ENGINE_COMPAT = 150 };
+#define ENGINE_PRODUCT_VERSION "15.0.4430.1"
+
+/* ---- where answers go ------------------------------------------------------------------------------- */
+
+enum engine_type { ENGINE_INT, ENGINE_BIGINT, ENGINE_BIT, ENGINE_NUMERIC25, ENGINE_DATETIME, ENGINE_GUID, ENGINE_TEXT,
+	           ENGINE_BINARY };
+
+struct engine_column { const char *name; enum engine_type type; };
+
+struct engine_out {
+	void *ctx;
+	/* severity <= 10 goes out as INFO with class 0, above as ERROR. */
+	void (*message)(void *ctx, int number, int state, int severity, const char *text);
+	/* After each INFO of BACKUP and RESTORE: a DONE with the MORE bit. curcmd as SQL Server numbers it. */
+	void (*done_more)(void *ctx, int curcmd);
+	void (*columns)(void *ctx, const struct engine_column *columns, size_t n);
+	/* Values as text (LSN as decimal, guid 8-4-4-4-12, datetime ISO, binary hex without 0x); NULL is NULL. */
+	void (*row)(void *ctx, const char *const *values, size_t n);
+	/* True once the client sent attention or is gone: the statement is broken off. */
+	bool (*cancelled)(void *ctx);
+	int session_id;
+	const char *program, *login;
+};
+
+/* ---- databases ---------------------------------------------------------------------------------------- */
+
+enum engine_state { ENGINE_ONLINE = 0, ENGINE_RESTORING = 1, ENGINE_ABSENT = -1 };
+
+enum engine_state engine_state(struct engine *e, const char *database);
+int engine_database_id(struct engine *e, const char *database); /* 0: no such */
+char *engine_database_name(struct engine *e, TALLOC_CTX *mem, int id);
+
+/* These say what went wrong through out (1801 exists, 911/3701 does not, 3702 in use) and return false. */
+bool engine_create(struct engine *e, const char *database, const struct engine_out *out);
+bool engine_drop(struct engine *e, const char *database, const struct engine_out *out);
+
+/* option in upper case: RECOVERY with value FULL | SIMPLE | BULK_LOGGED; SINGLE_USER, MULTI_USER, …: accepted. */
+bool engine_alter(struct engine *e, const char *database, const char *option, const char *value,
+                  const struct engine_out *out);
+bool engine_set_owner(struct engine *e, const char *database, const char *login, const struct engine_out *out);
+
+/*
+ * A session's connection to an ONLINE database, made ready (schema dbo, collation SQL blind to case and
+ * trailing blanks, catalogue attached as sys and msdb). NULL with a message (911, 927) otherwise. The
+ * database "master" is always there and empty. Close with engine_disconnect. generation changes when a
+ * restore or drop has replaced the file: a session holding an older one must connect again.
+ */
+sqlite3 *engine_connect(struct engine *e, const char *database, const struct engine_out *out);
+void engine_disconnect(struct engine *e, sqlite3 *db);
+unsigned engine_generation(struct engine *e, const char *database);
+
+/* Fills sys.* and msdb.* of that connection with what is true now; call before a batch that names them. */
+bool engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database);
+
+/*
+ * Transactions on a connection of engine_connect: everything that writes goes between begin and commit
+ * (one statement in autocommit is its own pair). begin waits for other writers; commit puts the log record
+ * beside the rows. ddl: text (SQLite's) of statements that change the schema, in order, or NULL.
+ */
+struct engine_tx;
+struct engine_tx *engine_begin(struct engine *e, sqlite3 *db, const char *database, struct err *err);
+bool engine_tx_ddl(struct engine_tx *tx, const char *sqlite_sql); /* remember a DDL statement that was run */
+bool engine_commit(struct engine_tx *tx, struct err *err);
+void engine_rollback(struct engine_tx *tx);
+
+/* Rows of one table in primary-key order in any state of the database; values as text. False: 208 was said. */
+bool engine_rows(struct engine *e, const char *database, const char *table, const struct engine_out *out);
+
+/* EXEC standin.pages: one row (checked, bad) of the pages that the restore of this database met. */
+bool engine_pages(struct engine *e, const char *database, const struct engine_out *out);
+
+/* ---- log-ins ------------------------------------------------------------------------------------------- */
+
+bool engine_login_set(struct engine *e, const char *login, const char *password, bool is_admin, struct err *err);
+bool engine_login_drop(struct engine *e, const char *login);
+/* Constant time whether or not the log-in exists. */
+bool engine_login_check(struct engine *e, const char *login, const char *password);
+bool engine_login_is_admin(struct engine *e, const char *login);
+bool engine_login_exists(struct engine *e, const char *login);
+
+/* ---- backup and restore ---------------------------------------------------------------------------------- */
+
+struct engine_backup {
+	const char *database, *path, *name;
+	bool log, differential, copy_only, checksum, norecovery, init;
+	int stats; /* 0: no 3211 */
+};
+bool engine_backup(struct engine *e, const struct engine_backup *b, const struct engine_out *out);
+
+enum engine_verb { ENGINE_RESTORE_DATABASE, ENGINE_RESTORE_LOG, ENGINE_HEADERONLY, ENGINE_FILELISTONLY, ENGINE_LABELONLY,
+	           ENGINE_VERIFYONLY };
+
+struct engine_move { const char *logical, *path; };
+
+struct engine_restore {
+	enum engine_verb verb;
+	const char *database;       /* NULL for HEADERONLY and friends */
+	const char *const *devices; /* n_devices 0: RESTORE DATABASE x WITH RECOVERY */
+	size_t n_devices;
+	int file; /* FILE = n, 1 when not given */
+	const struct engine_move *moves;
+	size_t n_moves;
+	bool norecovery, replace, checksum, standby;
+	const char *stop_at; /* NULL, or a date and time as text */
+	int stats;           /* 0: no 3211; STATS without a number is 10 */
+};
+/* True when it succeeded; otherwise the messages ended with 3013 and nothing after it. */
+bool engine_restore(struct engine *e, const struct engine_restore *r, const struct engine_out *out);
+
+/* curcmd of DONE after the statement, as captured from SQL Server 2022 where known. */
+int engine_curcmd(const struct engine_restore *r);
+
+/* ---- knobs for tests --------------------------------------------------------------------------------------- */
+
+/* lsn_check 0|1 · delay_ms per percent of a restore · fail_number, fail_at (percent) · silence_ms after 100 percent
+ * · hang 0|1. Kept in the folder. False: no such knob. */
+bool engine_knob(struct engine *e, const char *name, long value);
+long engine_knob_value(struct engine *e, const char *name);
+
+/* KILL: makes the cancelled() of that session's running statement true. */
+void engine_kill(struct engine *e, int session_id);
+
+#endif
