@@ -82,6 +82,16 @@ sqlite3 *engine_connect(struct engine *e, const char *database, const struct eng
 void engine_disconnect(struct engine *e, sqlite3 *db);
 unsigned engine_generation(struct engine *e, const char *database);
 
+/*
+ * Users, grants and DDL triggers are rows of three tables in the database's own file, so that they travel
+ * with backups: standin_users(name PRIMARY KEY, login), standin_grants(id PRIMARY KEY, grantee, permission,
+ * securable), standin_triggers(name PRIMARY KEY, events, body, is_disabled). The wire half makes them when
+ * first needed, through engine_begin like any other table, and after each engine_refresh_catalogue adds
+ * their rows to sys.database_principals(name, principal_id, type, type_desc, sid, authentication_type, …)
+ * and sys.triggers(name, object_id, parent_class, parent_class_desc, type, is_disabled, …), which the
+ * engine makes (empty but for what it knows itself). sys.tables leaves names that begin with standin_ out.
+ */
+
 /* Fills sys.* and msdb.* of that connection with what is true now; call before a batch that names them. */
 bool engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database);
 
