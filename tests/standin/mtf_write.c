@@ -11,14 +11,18 @@
 
 #include "common/text.h"
 
-enum { BUFFER = 1 << 20, BLOCK_MAX = 2048, FLB = 1024, ALIGN = 512 };
+enum { BUFFER = 1 << 20, BLOCK_MAX = 2048, FLB = 1024, ALIGN = 512, MARKS_LISTED = 8 };
 
 struct mtf {
 	FILE *f;
 	char *path;
-	uint64_t at, sset_at, stream_data_at, stream_len_at;
+	uint64_t at, sset_at, eset_at;
+	uint64_t base; /* where the blocks after the last mark begin: they stand on multiples of 1 KB from there */
+	uint64_t marks[MARKS_LISTED];
+	uint32_t n_marks;
 	uint32_t control;
 	bool bad, checksum;
+	uint8_t parity;
 	uint32_t family_id;
 	struct guid media_set;
 	uint32_t sum, sector[128];
@@ -85,11 +89,12 @@ struct part {
 static void
 wstring(struct part *p, size_t where, const char *s)
 {
+	enum { MOST = 520 }; /* a path of 260 characters */
 	size_t n;
 	uint8_t *u = text_to_utf16(NULL, s, &n);
 
-	if (n > 512)
-		n = 512;
+	if (n > MOST)
+		n = MOST;
 	w16(p->mem + where, (unsigned)n);
 	w16(p->mem + where + 2, n == 0 ? 0 : (unsigned)p->len);
 	memcpy(p->mem + p->len, u, n);
@@ -101,11 +106,13 @@ wstring(struct part *p, size_t where, const char *s)
 
 /*
  * A block's fixed fields; p holds them from 52 on already. Strings follow; the first stream begins at a
- * multiple of four.
+ * multiple of four. Only blocks that may hold strings name their alphabet (2: UTF-16).
  */
 static void
 block(struct mtf *m, const char *type, struct part *p, uint32_t attributes, bool in_set)
 {
+	static const char *const with_strings[] = { "TAPE", "SSET", "VOLB", "MSCI", "MSLS" };
+
 	p->len = (p->len + 3) / 4 * 4;
 	memcpy(p->mem, type, 4);
 	w32(p->mem + 4, attributes);
@@ -116,7 +123,9 @@ block(struct mtf *m, const char *type, struct part *p, uint32_t attributes, bool
 		w64(p->mem + 20, (m->at - m->sset_at) / FLB);
 		w32(p->mem + 36, m->control++);
 	}
-	p->mem[48] = 2;
+	for (size_t i = 0; i < sizeof(with_strings) / sizeof(with_strings[0]); i++)
+		if (strcmp(type, with_strings[i]) == 0)
+			p->mem[48] = 2;
 	w16(p->mem + 50, fold(p->mem, 25));
 	put(m, p->mem, p->len);
 }
@@ -134,38 +143,39 @@ stream(struct mtf *m, const char *id, unsigned media, uint64_t len)
 	put(m, h, sizeof(h));
 }
 
-/* SPAD fills up to the next multiple of 512 and ends the block. */
+/* SPAD ends the block and fills up to where the next may begin: a logical block of 1 KB after the last mark. */
 static void
 spad(struct mtf *m)
 {
-	uint64_t at = (m->at + 3) / 4 * 4 + 22;
+	uint64_t used = (m->at + 3) / 4 * 4 + 22 - m->base, pad = (FLB - used % FLB) % FLB;
 
-	stream(m, "SPAD", 0, (ALIGN - at % ALIGN) % ALIGN);
-	zeros(m, (ALIGN - at % ALIGN) % ALIGN);
+	stream(m, "SPAD", 0, pad);
+	zeros(m, pad);
 }
 
-/* A stream whose data, after two filler bytes, must begin at a multiple of 512. */
+/* A stream whose data, after two filler bytes, begins at a multiple of 512: APAD before it makes it so. */
 static void
 apad_then(struct mtf *m, const char *id, unsigned media, uint64_t len)
 {
-	uint64_t after_apad = (m->at + 3) / 4 * 4 + 22, data = after_apad + 24;
-	uint64_t pad = (ALIGN - data % ALIGN) % ALIGN;
+	/* Both headers and the filler are 22 + 22 + 2 bytes; the second header may need two to reach a multiple of four. */
+	uint64_t after_apad = (m->at + 3) / 4 * 4 + 22, header = (after_apad + 3) / 4 * 4;
+	uint64_t pad = (ALIGN - (header + 24) % ALIGN) % ALIGN + (header - after_apad);
 
-	/* pad keeps the stream header on a multiple of four, because 22 + 22 + 2 leaves the same rest. */
-	while ((after_apad + pad) % 4 != 0)
-		pad++;
-	if ((after_apad + pad + 24) % ALIGN != 0)
-		pad += ALIGN - (after_apad + pad + 24) % ALIGN;
 	stream(m, "APAD", 0x80, pad);
 	zeros(m, pad);
 	stream(m, id, media, len);
 	zeros(m, 2);
 }
 
+/*
+ * The mark between parts lists where the earlier marks are, newest first; 55 would fit. Read off real files
+ * of 2008 R2 to 2019.
+ */
 static void
 mark(struct mtf *m)
 {
 	uint8_t b[512] = { 0 };
+	uint32_t listed = m->n_marks < MARKS_LISTED ? m->n_marks : MARKS_LISTED;
 
 	memcpy(b, "SFMB", 4);
 	w32(b + 4, 0x80000000u);
@@ -173,7 +183,14 @@ mark(struct mtf *m)
 	b[10] = 0x0E;
 	b[11] = 1;
 	w16(b + 50, fold(b, 25));
+	w32(b + 52, (sizeof(b) - 72) / 8);
+	w32(b + 56, m->n_marks);
+	w16(b + 60, 72);
+	for (uint32_t i = 0; i < listed; i++)
+		w64(b + 72 + 8 * i, m->marks[(m->n_marks - 1 - i) % MARKS_LISTED]);
+	m->marks[m->n_marks++ % MARKS_LISTED] = m->at;
 	put(m, b, sizeof(b));
+	m->base = m->at;
 }
 
 /* ---- the catalogue ----------------------------------------------------------------------------------- */
@@ -248,21 +265,37 @@ scin(struct part *p, const struct mtf_set *s)
 }
 
 static void
-sfgi(struct part *p)
+sfgi(struct part *p, const struct mtf_set *s)
 {
+	uint8_t *c = p->mem;
+
 	memset(p, 0, sizeof(*p));
 	p->len = 0xE0;
-	memcpy(p->mem, "SFGI", 4);
-	w32(p->mem + 0x08, 0x10);
-	w32(p->mem + 0x0C, 1);
+	memcpy(c, "SFGI", 4);
+	w32(c + 0x08, 0x10);
+	w32(c + 0x0C, 1);
+	w32(c + 0x14, 1);
+	w32(c + 0x28, 4);
+	wlsn(c + 0x34, s->first);
+	wlsn(c + 0x40, s->last);
+	wlsn(c + 0x4C, s->checkpoint);
+	wlsn(c + 0x70, s->first);
+	wlsn(c + 0x80, s->last);
+	wguid(c + 0x8C, s->fork);
 	wstring(p, 0x10, "PRIMARY");
-	w32(p->mem + 4, (uint32_t)p->len);
+	w32(c + 4, (uint32_t)p->len);
 }
 
+/*
+ * A data file names its differential base: before the data the one in force, after the data of a full the
+ * full itself (its checkpoint and its set's id), because from then on it is the base. Copy-only fulls never
+ * become one.
+ */
 static void
 sfin(struct part *p, const struct mtf_set *s, const struct mtf_file *f)
 {
 	uint8_t *c = p->mem;
+	bool becomes_base = s->type == 'D' && s->finish != 0 && !s->copy_only;
 
 	memset(p, 0, sizeof(*p));
 	p->len = 0x400;
@@ -280,8 +313,8 @@ sfin(struct part *p, const struct mtf_set *s, const struct mtf_file *f)
 	w64(c + 0x72, f->size);
 	w64(c + 0x82, f->size);
 	if (f->type == 'D') {
-		wlsn(c + 0x9E, s->differential_base_lsn);
-		wguid(c + 0xAA, s->differential_base);
+		wlsn(c + 0x9E, becomes_base ? s->checkpoint : s->type == 'I' ? s->differential_base_lsn : s->database_backup);
+		wguid(c + 0xAA, becomes_base ? s->backup_set : s->type == 'I' ? s->differential_base : s->base_full);
 	}
 	wguid(c + 0xBA, f->unique_id);
 	wlsn(c + 0xCA, s->first);
@@ -303,7 +336,7 @@ catalog(struct mtf *m, const char *type, const struct mtf_set *s)
 	head->len = 0x38;
 	block(m, type, head, 0, true);
 	scin(&parts[0], s);
-	sfgi(group);
+	sfgi(group, s);
 	len = parts[0].len + group->len;
 	for (size_t i = 0; i < s->n_files; i++) {
 		sfin(&parts[i + 1], s, &s->files[i]);
@@ -345,6 +378,8 @@ tape(struct mtf *m, const struct mtf_set *s)
 	w16(p->mem + 0x40, 1);
 	w16(p->mem + 0x42, 3);
 	wstring(p, 0x50, "Microsoft SQL Server");
+	w16(p->mem + 0x50, 44); /* the text and two NULs, as the server has it */
+	p->len += 4;
 	w16(p->mem + 0x54, FLB);
 	w16(p->mem + 0x56, 0x1200);
 	wdate(p->mem + 0x58, s->start);
@@ -427,6 +462,7 @@ mtf_begin(TALLOC_CTX *parent, const char *path, const struct mtf_set *set, struc
 	talloc_set_destructor(m, mtf_close);
 	m->path = talloc_strdup(m, path);
 	m->checksum = set->checksum;
+	m->parity = 0x40;
 	random_bytes(&m->family_id, sizeof(m->family_id));
 	random_bytes(m->media_set.b, 16);
 	tape(m, set);
@@ -503,6 +539,12 @@ mtf_pages_end(struct mtf *m)
 	return !m->bad;
 }
 
+void
+mtf_log_parity(struct mtf *m, uint8_t parity)
+{
+	m->parity = parity;
+}
+
 bool
 mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end)
 {
@@ -520,7 +562,7 @@ mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size
 	w64(p->mem + 0x60, vlf_size);
 	w64(p->mem + 0x68, vlf_start);
 	w16(p->mem + 0x70, 2);
-	p->mem[0x72] = 0x40;
+	p->mem[0x72] = m->parity;
 	block(m, "MSTL", p, 0, true);
 	talloc_free(p);
 	m->left = data;
@@ -552,32 +594,95 @@ mtf_log_end(struct mtf *m)
 	return !m->bad;
 }
 
-/* The first end block carries the set map; the second says the same set is over on this family. */
+/* How the set map and the set's own block describe a volume and a set: the strings count from the entry. */
+static void
+map_volume(struct part *p, const struct mtf_set *s)
+{
+	uint8_t *c = p->mem;
+
+	memset(p, 0, sizeof(*p));
+	p->len = 0x3E;
+	memcpy(c + 2, "VOLB", 4);
+	w16(c + 0x06, 1);
+	w16(c + 0x0C, 1);
+	w32(c + 0x20, 0x0002010E);
+	w16(c + 0x24, 2);
+	wdate(c + 0x38, s->start);
+	wstring(p, 0x28, "C:");
+	wstring(p, 0x30, s->machine);
+	w16(c, (unsigned)p->len);
+}
+
+static void
+map_set(struct part *p, const struct mtf *m, const struct mtf_set *s)
+{
+	uint8_t *c = p->mem;
+
+	memset(p, 0, sizeof(*p));
+	p->len = 0x5C;
+	w16(c + 0x02, 1);
+	w32(c + 0x08, (s->type == 'I' ? 8u : 4u) | (s->copy_only ? 2u : 0));
+	w64(c + 0x0C, m->sset_at);
+	w16(c + 0x1E, 1);
+	w64(c + 0x34, s->backup_size);
+	w16(c + 0x3C, 1);
+	wdate(c + 0x50, s->start);
+	c[0x55] = 12;
+	w32(c + 0x56, 0x0002010E);
+	w16(c + 0x5A, 2);
+	wstring(p, 0x40, s->name);
+	wstring(p, 0x4C, s->user);
+	w16(c, (unsigned)p->len);
+}
+
+static void
+end_block(struct mtf *m, const struct mtf_set *s, uint64_t first)
+{
+	struct part *p = talloc_zero(m, struct part);
+
+	p->len = 0x58;
+	w32(p->mem + 0x34, (s->type == 'I' ? 8u : 4u) | (s->copy_only ? 2u : 0));
+	w64(p->mem + 0x3C, first);
+	w16(p->mem + 0x4E, 1);
+	wdate(p->mem + 0x50, s->start);
+	block(m, "ESET", p, 0, false);
+	talloc_free(p);
+}
+
+/* OTCP (a table of contents, empty here as in real files) reaches to where the set map's header begins a KB. */
+static void
+contents(struct mtf *m)
+{
+	uint64_t used = (m->at + 3) / 4 * 4 + 22 - m->base, pad = (FLB - used % FLB) % FLB;
+
+	stream(m, "OTCP", 0, pad);
+	zeros(m, pad);
+}
+
+/* The first end block carries the map of all sets; the second says where the first is. */
 static void
 end_blocks(struct mtf *m, const struct mtf_set *s)
 {
-	struct part *p = talloc_zero(m, struct part);
-	uint8_t map[96] = { 0 };
+	struct part *set = talloc_zero(m, struct part), *volume = talloc_zero(m, struct part);
+	uint8_t head[8] = { 0 };
 
-	p->len = 0x44;
-	block(m, "ESET", p, 0, false);
-	stream(m, "OTCP", 0, 8);
-	zeros(m, 8);
-	w32(map, m->family_id);
-	w16(map + 4, 1);
-	w16(map + 8, 88);
-	w16(map + 10, 1);
-	w32(map + 16, s->type == 'I' ? 8 : 4);
-	w64(map + 20, m->sset_at);
-	stream(m, "TSMP", 0, sizeof(map));
-	put(m, map, sizeof(map));
+	m->eset_at = m->at;
+	end_block(m, s, 0);
+	contents(m);
+	map_set(set, m, s);
+	map_volume(volume, s);
+	w32(head, m->family_id);
+	w16(head + 4, 1);
+	stream(m, "TSMP", 0, sizeof(head) + set->len + volume->len);
+	put(m, head, sizeof(head));
+	put(m, set->mem, set->len);
+	put(m, volume->mem, volume->len);
 	spad(m);
-	memset(p, 0, sizeof(*p));
-	p->len = 0x44;
-	block(m, "ESET", p, 0, false);
+	end_block(m, s, m->eset_at);
 	spad(m);
 	mark(m);
-	talloc_free(p);
+	talloc_free(set);
+	talloc_free(volume);
 }
 
 static bool

@@ -51,6 +51,9 @@ bool mtf_pages_begin(struct mtf *m, uint64_t n_pages);
 bool mtf_page(struct mtf *m, const uint8_t page[static 8192]);
 bool mtf_pages_end(struct mtf *m);
 
+/* The parity bit (0x40 or 0x80) of the sectors of the extents that follow; 0x40 until told otherwise. */
+void mtf_log_parity(struct mtf *m, uint8_t parity);
+
 /* One log extent: whole blocks from the first to the last LSN. */
 bool mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end);
 bool mtf_log(struct mtf *m, const void *mem, size_t len);
