@@ -1,0 +1,616 @@
+#include "tests/standin/engine_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/standin/mtf_write.h"
+
+/*
+ * BACKUP. The image of a database is its SQLite file at one instant; it travels as the payload of pages
+ * with true headers, ids and checksums. A log backup is the log records since the last one, each in log
+ * blocks of its own with SQL Server's block header and parity bytes.
+ */
+
+enum { CURCMD_BACKUP_DATABASE = 228, CURCMD_BACKUP_LOG = 235 };
+
+/* What page 0 says of the image behind it; real backups have something else there. */
+static const char image_magic[8] = "LFIMAGE1";
+
+static uint64_t
+page_of_chunk(uint64_t chunk)
+{
+	uint64_t page = FIRST_PAYLOAD_PAGE + chunk;
+
+	/* Every 8088th page is a free space map; each one before us moves us on by one. */
+	for (;;) {
+		uint64_t maps = page / PFS_INTERVAL, moved = FIRST_PAYLOAD_PAGE + chunk + maps;
+
+		if (moved == page)
+			return page;
+		page = moved;
+	}
+}
+
+/* ---- pages -------------------------------------------------------------------------------------------- */
+
+static uint32_t
+page_checksum(const uint8_t *page)
+{
+	uint32_t sum = 0;
+
+	for (int s = 0; s < PAGE / SECTOR; s++) {
+		uint32_t x = 0, w;
+
+		for (int i = 0; i < SECTOR; i += 4) {
+			memcpy(&w, page + s * SECTOR + i, 4);
+			if (s == 0 && i == 0x3C)
+				w = 0;
+			x ^= w;
+		}
+		sum = (sum << 1 | sum >> 31) ^ x;
+	}
+	return sum;
+}
+
+static void
+seal(uint8_t *page, uint32_t id, uint8_t type)
+{
+	uint32_t sum;
+
+	page[0] = 1;
+	page[1] = type;
+	page[4] = 0x00;
+	page[5] = 0x02; /* has a checksum */
+	memcpy(page + 0x20, &id, 4);
+	page[0x24] = 1;
+	page[0x25] = 0;
+	memset(page + 0x3C, 0, 4);
+	sum = page_checksum(page);
+	memcpy(page + 0x3C, &sum, 4);
+}
+
+struct image {
+	int fd;
+	uint64_t size, chunks, pages; /* pages: of the database file, whole extents */
+	const struct mtf_set *set;
+};
+
+static void
+fill_boot(uint8_t *p, const struct mtf_set *s)
+{
+	uint16_t version = s->database_version;
+
+	memcpy(p + 0x64, &version, 2);
+	memcpy(p + 0x66, &version, 2);
+	memcpy(p + 0x84, &s->status, 4);
+	memcpy(p + 0x198, &s->database_id, 2);
+	p[0x19A] = s->compat;
+	lsn_to_bytes(s->checkpoint, p + 0x1BC);
+	lsn_to_bytes(s->database_backup, p + 0x1B0);
+	memcpy(p + 0x1F8, s->family.b, 16);
+	memcpy(p + 0x228, s->fork.b, 16);
+	memcpy(p + 0x254, s->base_full.b, 16);
+	lsn_to_bytes(s->chain_origin, p + 0x2E0);
+	for (int i = 0; i < 128; i++) {
+		p[0x94 + 2 * i] = (uint8_t)(s->database[0] != '\0' && (size_t)i < strlen(s->database) ? s->database[i] : 0x20);
+		p[0x95 + 2 * i] = (size_t)i < strlen(s->database) ? 0 : 0x20;
+	}
+}
+
+static bool
+make_page(const struct image *im, uint64_t id, uint8_t page[static PAGE])
+{
+	uint64_t chunk;
+
+	memset(page, 0, PAGE);
+	if (id == 1 || (id > 0 && id % PFS_INTERVAL == 0)) {
+		uint64_t first = id == 1 ? 0 : id;
+
+		for (uint64_t k = 0; k < PFS_INTERVAL; k++)
+			if (first + k < im->pages)
+				page[100 + k] = 0x40;
+		seal(page, (uint32_t)id, 11);
+		return true;
+	}
+	if (id < FIRST_PAYLOAD_PAGE) {
+		if (id == 0) {
+			memcpy(page + 4096, image_magic, 8);
+			memcpy(page + 4104, &im->size, 8);
+			memcpy(page + 4112, &im->pages, 8);
+			memcpy(page + 4120, im->set->backup_set.b, 16);
+		}
+		if (id == 9)
+			fill_boot(page, im->set);
+		seal(page, (uint32_t)id, id == 0 ? 15 : id == 9 ? 13 : 1);
+		return true;
+	}
+	chunk = id - FIRST_PAYLOAD_PAGE - id / PFS_INTERVAL;
+	if (chunk < im->chunks) {
+		ssize_t n = pread(im->fd, page + PAGE_HEAD, PAYLOAD, (off_t)(chunk * PAYLOAD));
+
+		if (n < 0)
+			return false;
+	}
+	seal(page, (uint32_t)id, 1);
+	return true;
+}
+
+static bool
+open_image(struct image *im, const char *path, const struct mtf_set *set)
+{
+	struct stat st;
+
+	im->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (im->fd < 0 || fstat(im->fd, &st) != 0)
+		return false;
+	im->set = set;
+	im->size = (uint64_t)st.st_size;
+	im->chunks = (im->size + PAYLOAD - 1) / PAYLOAD;
+	im->pages = (page_of_chunk(im->chunks) + 8) / 8 * 8;
+	return true;
+}
+
+/* A page's sum stands for its content in the list that a later differential compares with. */
+struct sums {
+	uint32_t *old, *new;
+	uint64_t n_old;
+};
+
+static bool
+read_sums(TALLOC_CTX *mem, const char *path, struct sums *s)
+{
+	FILE *f = fopen(path, "re");
+	struct stat st;
+
+	if (f == NULL || fstat(fileno(f), &st) != 0)
+		return false;
+	s->n_old = (uint64_t)st.st_size / 4;
+	s->old = talloc_array(mem, uint32_t, s->n_old + 1);
+	s->n_old = fread(s->old, 4, s->n_old, f);
+	fclose(f);
+	return true;
+}
+
+static bool
+write_sums(const char *path, const uint32_t *sums, uint64_t n)
+{
+	char tmp[4200];
+	FILE *f;
+	bool good;
+
+	snprintf(tmp, sizeof(tmp), "%s.new", path);
+	f = fopen(tmp, "we");
+	good = f != NULL && fwrite(sums, 4, n, f) == n && fflush(f) == 0 && fsync(fileno(f)) == 0;
+	if (f != NULL)
+		fclose(f);
+	return good && rename(tmp, path) == 0;
+}
+
+/* The first extent always goes along: it carries boot page and image size. */
+static bool
+extent_changed(const struct image *im, const struct sums *s, uint64_t extent)
+{
+	uint8_t page[PAGE];
+	uint32_t sum;
+
+	if (extent == 0)
+		return true;
+	for (uint64_t id = extent * 8; id < extent * 8 + 8; id++) {
+		if (id >= s->n_old || !make_page(im, id, page))
+			return true;
+		memcpy(&sum, page + 0x3C, 4);
+		if (sum != s->old[id])
+			return true;
+	}
+	return false;
+}
+
+static bool
+write_pages(struct mtf *m, const struct image *im, const bool *wanted, uint64_t n_wanted, struct sums *s,
+            const struct engine_backup *b, const struct engine_out *out, struct running *run)
+{
+	uint8_t page[PAGE];
+	uint64_t done = 0;
+	int last = 0;
+
+	if (!mtf_pages_begin(m, n_wanted * 8))
+		return false;
+	for (uint64_t x = 0; x < im->pages / 8; x++) {
+		if (wanted != NULL && !wanted[x])
+			continue;
+		for (uint64_t id = x * 8; id < x * 8 + 8; id++) {
+			if (!make_page(im, id, page) || !mtf_page(m, page))
+				return false;
+			if (s->new != NULL)
+				memcpy(&s->new[id], page + 0x3C, 4);
+		}
+		done++;
+		run->percent = (int)(done * 100 / n_wanted);
+		if (b->stats > 0 && run->percent >= last + b->stats) {
+			last = run->percent / b->stats * b->stats;
+			tell(out, CURCMD_BACKUP_DATABASE, 3211, "%d percent processed.", run->percent);
+		}
+		if (is_cancelled(out, run))
+			return false;
+	}
+	return mtf_pages_end(m);
+}
+
+/* ---- log ------------------------------------------------------------------------------------------------- */
+
+/*
+ * A record as log blocks: 64 bytes of head in the first sector, of which the first 24 are as SQL Server has
+ * them, then the payload; the first byte of every sector is parity | 0x10 in the first | 0x08 in the last.
+ */
+struct block_head {
+	uint32_t total, offset, piece;
+	uint8_t kind;
+	int64_t at;
+};
+
+static bool
+write_block(struct mtf *m, uint64_t block, unsigned *previous, const struct block_head *h, const uint8_t *payload)
+{
+	static __thread uint8_t mem[LOG_BLOCK_MAX + SECTOR];
+	size_t sectors, at = LOG_HEAD;
+	uint16_t v16;
+	uint32_t v32;
+
+	memset(mem, 0, sizeof(mem));
+	for (uint32_t i = 0; i < h->piece; i++) {
+		if (at % SECTOR == 0)
+			at++;
+		mem[at++] = payload[i];
+	}
+	sectors = (at + SECTOR - 1) / SECTOR;
+	v16 = 1;
+	memcpy(mem + 2, &v16, 2);
+	memcpy(mem + 20, &v16, 2);
+	v16 = (uint16_t)at;
+	memcpy(mem + 4, &v16, 2);
+	v16 = (uint16_t)(sectors * SECTOR);
+	memcpy(mem + 6, &v16, 2);
+	v16 = (uint16_t)*previous;
+	memcpy(mem + 10, &v16, 2);
+	v32 = VLF_SEQ;
+	memcpy(mem + 12, &v32, 4);
+	v32 = (uint32_t)block;
+	memcpy(mem + 16, &v32, 4);
+	memcpy(mem + 24, &h->total, 4);
+	memcpy(mem + 28, &h->offset, 4);
+	memcpy(mem + 32, &h->piece, 4);
+	mem[36] = h->kind;
+	memcpy(mem + 40, &h->at, 8);
+	for (size_t s = 0; s < sectors; s++)
+		mem[s * SECTOR] = (uint8_t)(0x40 | (s == 0 ? 0x10 : 0) | (s + 1 == sectors ? 0x08 : 0));
+	*previous = (unsigned)(sectors * SECTOR);
+	return mtf_log(m, mem, sectors * SECTOR);
+}
+
+static bool
+write_record(struct mtf *m, uint64_t *block, unsigned *previous, int kind, int64_t at, const uint8_t *data, size_t len)
+{
+	enum { PER_BLOCK = LOG_BLOCK_MAX - LOG_HEAD - LOG_BLOCK_MAX / SECTOR };
+	size_t done = 0;
+
+	do {
+		size_t piece = len - done < PER_BLOCK ? len - done : PER_BLOCK;
+		struct block_head h = { (uint32_t)len, (uint32_t)done, (uint32_t)piece, (uint8_t)kind, at };
+
+		if (!write_block(m, *block, previous, &h, data + done))
+			return false;
+		*block += *previous / SECTOR;
+		done += piece;
+	} while (done < len);
+	return true;
+}
+
+/* Records from first up to last, out of the database's own file. */
+static bool
+write_log(struct mtf *m, sqlite3 *db, struct lsn first, struct lsn last)
+{
+	sqlite3_stmt *st = NULL;
+	uint64_t block = first.block;
+	unsigned previous = 0;
+	bool good;
+
+	if (lsn_compare(first, last) >= 0)
+		return true;
+	good = mtf_log_begin(m, VLF_SEQ, VLF_START, VLF_SIZE, VLF_START + (uint64_t)first.block * SECTOR,
+	                     VLF_START + (uint64_t)last.block * SECTOR) &&
+	       sqlite3_prepare_v2(db, "SELECT block, kind, at, data FROM dbo._standin_log WHERE block >= ? AND block < ? ORDER BY block", -1,
+	                          &st, NULL) == SQLITE_OK;
+	if (good) {
+		sqlite3_bind_int64(st, 1, first.block);
+		sqlite3_bind_int64(st, 2, last.block);
+	}
+	while (good && sqlite3_step(st) == SQLITE_ROW)
+		good = sqlite3_column_int64(st, 0) == (int64_t)block &&
+		       write_record(m, &block, &previous, sqlite3_column_int(st, 1), sqlite3_column_int64(st, 2), sqlite3_column_blob(st, 3),
+		                    (size_t)sqlite3_column_bytes(st, 3));
+	sqlite3_finalize(st);
+	return good && block == last.block && mtf_log_end(m);
+}
+
+/* ---- the statement ----------------------------------------------------------------------------------------- */
+
+static bool
+fail_3013(const struct engine_out *out, const char *what)
+{
+	say(out, 3013, 1, 16, "BACKUP %s is terminating abnormally.", what);
+	return false;
+}
+
+static void
+describe(struct engine *e, TALLOC_CTX *mem, struct mtf_set *s, const struct db_row *r, const struct engine_backup *b,
+         const struct engine_out *out)
+{
+	char *instance;
+
+	*s = (struct mtf_set){
+		.type = b->log ? 'L' : b->differential ? 'I' : 'D', .copy_only = b->copy_only, .checksum = b->checksum,
+		.flags = b->log && b->norecovery ? 0x140u : 0,
+		.status = 0x10000u | (strcasecmp(r->model, "SIMPLE") == 0 ? 8u : strcasecmp(r->model, "FULL") == 0 ? 0 : 4u),
+		.database = r->name, .server = e->server_name, .user = out->login == NULL ? "" : out->login,
+		.name = b->name == NULL ? "" : b->name, .backup_set = guid_new(), .binding = r->binding, .fork = r->fork,
+		.fork1 = r->fork1, .fork1_lsn = r->fork1_lsn, .family = r->family, .base_full = r->last_full_guid,
+		.database_backup = r->last_full_lsn, .chain_origin = r->chain_origin, .created = (time_t)r->created,
+		.start = time(NULL), .database_id = (uint16_t)(r->id + 4), .database_version = ENGINE_DATABASE_VERSION,
+		.compat = ENGINE_COMPAT,
+	};
+	instance = talloc_strdup(mem, e->server_name);
+	if (strchr(instance, '\\') != NULL)
+		*strchr(instance, '\\') = '\0';
+	s->machine = instance;
+	if (b->differential) {
+		s->differential_base = r->base_guid;
+		s->differential_base_lsn = r->base_lsn;
+	}
+	s->files = talloc_zero_array(mem, struct mtf_file, 2);
+	s->n_files = 2;
+	s->files[0] = (struct mtf_file){ 1, 1, 0, 'D', r->name, talloc_asprintf(mem, "D:\\Data\\%s.mdf", r->name), 8 << 20,
+		UINT64_C(35184372080640), 64 << 20, r->family };
+	s->files[1] = (struct mtf_file){ 2, 0, 0, 'L', talloc_asprintf(mem, "%s_log", r->name),
+		talloc_asprintf(mem, "D:\\Data\\%s_log.ldf", r->name), 8 << 20, UINT64_C(2199023255552), 64 << 20, r->binding };
+}
+
+/* A copy of the file at one instant: writers wait while it is made. Returns the log's end in *last. */
+static bool
+take_image(sqlite3 *db, const char *from, const char *to, struct lsn *checkpoint, struct lsn *last)
+{
+	int in = -1, out = -1;
+	bool good = run_sql(db, "BEGIN IMMEDIATE") && log_append(db, RECORD_MARK, NULL, 0, checkpoint, last) && run_sql(db, "COMMIT") &&
+	            run_sql(db, "BEGIN IMMEDIATE");
+	ssize_t n = 1;
+
+	/* Something may have been written between the two transactions: the image is what counts. */
+	good = good && log_next(db, last);
+	if (good) {
+		in = open(from, O_RDONLY | O_CLOEXEC);
+		out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		while (in >= 0 && out >= 0 && n > 0)
+			n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
+		good = in >= 0 && out >= 0 && n == 0;
+	}
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	if (sqlite3_get_autocommit(db) == 0)
+		run_sql(db, "ROLLBACK");
+	return good;
+}
+
+static bool
+finish_data(struct engine *e, const struct engine_backup *b, struct mtf_set *s, const char *name, const char *sums_path, struct sums *sums,
+            uint64_t pages)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct db_row *r;
+	bool good = true;
+
+	pthread_mutex_lock(&e->lock);
+	r = db_load(e, mem, name);
+	good = r != NULL;
+	if (good && s->type == 'D' && !b->copy_only) {
+		r->base_guid = r->last_full_guid = s->backup_set;
+		r->base_lsn = s->first;
+		r->last_full_lsn = s->checkpoint;
+		good = write_sums(sums_path, sums->new, pages);
+	}
+	/* The first full begins the log chain. */
+	if (good && s->type == 'D' && lsn_is_null(r->chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+		r->chain_origin = r->next_log = s->checkpoint;
+	good = good && db_save(e, r);
+	pthread_mutex_unlock(&e->lock);
+	talloc_free(mem);
+	return good;
+}
+
+static bool
+backup_data(struct engine *e, TALLOC_CTX *mem, struct db_row *r, const struct engine_backup *b, const struct engine_out *out,
+            struct running *run)
+{
+	char *file = db_path(e, mem, r->id, ".sqlite"), *work = talloc_asprintf(mem, "%s.%d", db_path(e, mem, r->id, ".backup"), out->session_id);
+	char *sums_path = db_path(e, mem, r->id, ".base");
+	sqlite3 *db = file_open(file, false);
+	struct mtf_set s, head;
+	struct image im = { .fd = -1 };
+	struct sums sums = { 0 };
+	struct mtf *m = NULL;
+	struct err err = { 0 };
+	bool *wanted = NULL, good;
+	uint64_t n_wanted;
+	struct timespec t0, t1;
+	double seconds;
+
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	describe(e, mem, &s, r, b, out);
+	good = db != NULL && take_image(db, file, work, &s.checkpoint, &s.last) && open_image(&im, work, &s);
+	s.first = s.checkpoint;
+	if (good && lsn_is_null(s.chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+		s.chain_origin = s.checkpoint;
+	s.next_log = lsn_is_null(r->next_log) ? s.checkpoint : r->next_log;
+	n_wanted = im.pages / 8;
+	sums.new = talloc_zero_array(mem, uint32_t, im.pages + 1);
+	if (good && b->differential) {
+		good = read_sums(mem, sums_path, &sums);
+		wanted = talloc_zero_array(mem, bool, im.pages / 8 + 1);
+		n_wanted = 0;
+		for (uint64_t x = 0; good && x < im.pages / 8; x++)
+			n_wanted += wanted[x] = extent_changed(&im, &sums, x);
+	}
+	s.files[0].pages = (uint32_t)(n_wanted * 8);
+	s.files[0].size = im.pages * PAGE;
+	head = s;
+	head.finish = 0;
+	head.last = s.first; /* provisional, as SQL Server 2019 has it */
+	head.backup_size = n_wanted * 8 * PAGE;
+	if (good && (m = mtf_begin(mem, b->path, &head, &err)) == NULL) {
+		say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->path, err.text);
+		good = false;
+	} else if (good) {
+		good = write_pages(m, &im, wanted, n_wanted, &sums, b, out, run) && write_log(m, db, s.first, s.last);
+		s.finish = time(NULL);
+		s.backup_size = mtf_bytes(m);
+		good = good && mtf_end(m, &s, &err) && finish_data(e, b, &s, r->name, sums_path, &sums, im.pages);
+		if (!good)
+			say(out, is_cancelled(out, run) ? 3204 : 3202, 1, 16, is_cancelled(out, run) ? "The backup or restore was aborted." :
+			    "Write on \"%s\" failed: %s", b->path, err.text);
+	}
+	if (im.fd >= 0)
+		close(im.fd);
+	unlink(work);
+	sqlite3_close(db);
+	talloc_free(m);
+	if (!good)
+		return fail_3013(out, "DATABASE");
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	seconds = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9 + 0.001;
+	tell(out, CURCMD_BACKUP_DATABASE, 4035, "Processed %llu pages for database '%s', file '%s' on file 1.",
+	     (unsigned long long)n_wanted * 8, r->name, r->name);
+	tell(out, CURCMD_BACKUP_DATABASE, 4035, "Processed 1 pages for database '%s', file '%s_log' on file 1.", r->name, r->name);
+	say(out, 3014, 1, 0, "BACKUP DATABASE%s successfully processed %llu pages in %.3f seconds (%.3f MB/sec).",
+	    b->differential ? " WITH DIFFERENTIAL" : "", (unsigned long long)n_wanted * 8, seconds,
+	    (double)n_wanted * 8 * PAGE / 1048576 / seconds);
+	return true;
+}
+
+/* After a log backup its records are not needed here again, nor by a full that is under way. */
+static bool
+finish_log(struct engine *e, const struct engine_backup *b, const struct mtf_set *s, const char *name)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct db_row *r;
+	bool good;
+
+	pthread_mutex_lock(&e->lock);
+	r = db_load(e, mem, name);
+	good = r != NULL;
+	if (good && !b->copy_only)
+		r->next_log = s->last;
+	if (good && b->norecovery) {
+		r->state = 1;
+		r->redo = s->last;
+		r->redo_fork = r->fork;
+		e->generation++;
+	}
+	good = good && db_save(e, r);
+	pthread_mutex_unlock(&e->lock);
+	talloc_free(mem);
+	return good;
+}
+
+static bool
+backup_log(struct engine *e, TALLOC_CTX *mem, struct db_row *r, const struct engine_backup *b, const struct engine_out *out)
+{
+	sqlite3 *db;
+	struct mtf_set s, head;
+	struct mtf *m = NULL;
+	struct err err = { 0 };
+	struct lsn at;
+	bool good;
+
+	if (strcasecmp(r->model, "SIMPLE") == 0) {
+		say(out, 4208, 1, 16, "The statement BACKUP LOG is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the "
+		    "recovery model using ALTER DATABASE.");
+		return fail_3013(out, "LOG");
+	}
+	if (lsn_is_null(r->next_log)) {
+		say(out, 4214, 1, 16, "BACKUP LOG cannot be performed because there is no current database backup.");
+		return fail_3013(out, "LOG");
+	}
+	db = file_open(db_path(e, mem, r->id, ".sqlite"), false);
+	describe(e, mem, &s, r, b, out);
+	/* For the tail the write lock is kept until the database is RESTORING: nothing may slip in after it. */
+	good = db != NULL && run_sql(db, "BEGIN IMMEDIATE") && log_append(db, RECORD_MARK, NULL, 0, &at, &s.last);
+	if (good && !b->norecovery)
+		good = run_sql(db, "COMMIT");
+	s.first = s.next_log = r->next_log;
+	s.checkpoint = r->last_full_lsn;
+	head = s;
+	head.finish = 0;
+	if (good && (m = mtf_begin(mem, b->path, &head, &err)) == NULL) {
+		say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->path, err.text);
+		good = false;
+	} else if (good) {
+		good = write_log(m, db, s.first, s.last);
+		s.finish = time(NULL);
+		s.backup_size = mtf_bytes(m);
+		good = good && mtf_end(m, &s, &err) && finish_log(e, b, &s, r->name);
+		if (!good)
+			say(out, 3202, 1, 16, "Write on \"%s\" failed: %s", b->path, err.text[0] == '\0' ? sqlite3_errmsg(db) : err.text);
+	}
+	if (db != NULL && sqlite3_get_autocommit(db) == 0)
+		run_sql(db, good ? "COMMIT" : "ROLLBACK");
+	sqlite3_close(db);
+	talloc_free(m);
+	if (!good)
+		return fail_3013(out, "LOG");
+	tell(out, CURCMD_BACKUP_LOG, 4035, "Processed %u pages for database '%s', file '%s_log' on file 1.",
+	     (s.last.block - s.first.block) / 16 + 1, r->name, r->name);
+	say(out, 3014, 1, 0, "BACKUP LOG successfully processed %u pages in 0.010 seconds (1.000 MB/sec).",
+	    (s.last.block - s.first.block) / 16 + 1);
+	return true;
+}
+
+bool
+engine_backup(struct engine *e, const struct engine_backup *b, const struct engine_out *out)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct running run;
+	struct db_row *r;
+	bool good = false;
+	const char *what = b->log ? "LOG" : "DATABASE";
+
+	pthread_mutex_lock(&e->lock);
+	r = db_load(e, mem, b->database);
+	pthread_mutex_unlock(&e->lock);
+	if (r == NULL) {
+		say(out, 911, 11, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", b->database);
+		good = fail_3013(out, what);
+	} else if (r->state == 1) {
+		say(out, 927, 2, 14, "Database '%s' cannot be opened. It is in the middle of a restore.", b->database);
+		good = fail_3013(out, what);
+	} else if (r->opaque) {
+		say(out, 3041, 1, 16, "The stand-in cannot back up a database whose pages it does not understand.");
+		good = fail_3013(out, what);
+	} else if (b->differential && guid_is_null(r->base_guid)) {
+		say(out, 3035, 1, 16, "Cannot perform a differential backup for database \"%s\", because a current database backup does not exist.",
+		    b->database);
+		good = fail_3013(out, what);
+	} else {
+		running_begin(e, &run, b->log ? "BACKUP LOG" : "BACKUP DATABASE", r->id + 4, out);
+		good = b->log ? backup_log(e, mem, r, b, out) : backup_data(e, mem, r, b, out, &run);
+		running_end(e, &run);
+	}
+	talloc_free(mem);
+	return good;
+}
