@@ -72,7 +72,11 @@ bool mssql_run(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mss
 typedef bool (*mssql_on_row)(void *ctx, int columns, const char *const *values, const size_t *lengths);
 bool mssql_stream(struct mssql *ms, const char *sql, mssql_on_row on_row, void *ctx, struct err *err);
 
-/* Sends attention to a running batch; safe from any thread, harmless when idle. */
+/* Ends a later batch with ERR_AGAIN when the server says nothing for that many seconds; 0: waits for ever,
+ * which is right for RESTORE (hours of silence are legal) and the state after mssql_open. */
+void mssql_limit(struct mssql *ms, int seconds);
+
+/* Sends attention to a running batch within a second or two; safe from any thread, harmless when idle. */
 void mssql_cancel(struct mssql *ms);
 bool mssql_is_dead(const struct mssql *ms);
 
