@@ -222,6 +222,8 @@ create table run (
     lease_token    bigint not null default 0,
     lease_until    timestamptz,
     next_try       timestamptz not null default now(),
+    has_slot       boolean not null default false, -- counts against its cluster's slots while the lease lives
+    wants_slot     boolean not null default false, -- would restore if one were free
     plan           jsonb,                         -- the worker's latest plan, as landfall inspect --chain prints it
     created_at     timestamptz not null default now(),
     changed_at     timestamptz not null default now(),
@@ -394,6 +396,21 @@ create trigger wake_work after insert or update of state on upload for each stat
 create trigger wake_work after insert on action for each statement execute function wake('landfall_work');
 create trigger wake_verify after insert on verification for each statement execute function wake('landfall_verify');
 create trigger wake_event after insert on event for each statement execute function wake('landfall_event');
+
+-- What arrives or is asked makes the runs of that migration due at once; runs as the owner, because the
+-- receiver may not touch runs.
+create function nudge() returns trigger language plpgsql security definer
+    set search_path = landfall, pg_catalog as $$
+begin
+    update run set next_try = now() where migration = new.migration;
+    return null;
+end $$;
+revoke all on function nudge() from public;
+create trigger nudge after insert on backup_set for each row execute function nudge();
+create trigger nudge after update of state on action for each row execute function nudge();
+create trigger nudge after update on upload for each row
+    when (old.state is distinct from new.state or old.open_writer is distinct from new.open_writer
+          or old.waived_tail is distinct from new.waived_tail) execute function nudge();
 
 -- ---- who may do what ------------------------------------------------------------------------------
 

@@ -1,0 +1,253 @@
+#include "common/ask_plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct bak_date
+date_of(const char *s)
+{
+	struct bak_date d = { 0 };
+	unsigned y, mo, da, h, mi, se;
+
+	if (sscanf(s, "%u-%u-%uT%u:%u:%u", &y, &mo, &da, &h, &mi, &se) == 6)
+		d = (struct bak_date){ (uint16_t)y, (uint8_t)mo, (uint8_t)da, (uint8_t)h, (uint8_t)mi, (uint8_t)se };
+	return d;
+}
+
+static enum bak_type
+type_of(const char *kind)
+{
+	static const struct { const char *word; enum bak_type type; } types[] = {
+		{ "full", BAK_FULL }, { "differential", BAK_DIFFERENTIAL }, { "log", BAK_LOG }, { "file", BAK_FILE },
+		{ "file-differential", BAK_FILE_DIFFERENTIAL }, { "partial", BAK_PARTIAL },
+		{ "partial-differential", BAK_PARTIAL_DIFFERENTIAL },
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(types[i].word, kind) == 0)
+			return types[i].type;
+	return BAK_TYPE_UNKNOWN;
+}
+
+/* "[[family, name, position, vault path, upload], …]": the first of each family counts. */
+static void
+set_files(struct chain *c, size_t i, const char *text, int family_count)
+{
+	struct plan_set *s = &c->sets[i];
+	json_t *list = json_loads(text, 0, NULL), *f;
+	size_t k, n = json_array_size(list);
+	const char **names = talloc_array(c, const char *, n + 1);
+	char *missing = NULL;
+	int last = 0;
+
+	c->files[i] = talloc_zero_array(c, struct chain_file, n + 1);
+	json_array_foreach(list, k, f) {
+		int family = (int)json_integer_value(json_array_get(f, 0));
+		struct chain_file *file = &c->files[i][s->n_files];
+
+		if (family == last)
+			continue;
+		last = family;
+		*file = (struct chain_file){ json_integer_value(json_array_get(f, 4)), talloc_strdup(c, json_string_value(json_array_get(f, 1))),
+			talloc_strdup(c, json_string_value(json_array_get(f, 3))), family, (int)json_integer_value(json_array_get(f, 2)) };
+		names[s->n_files++] = file->name;
+	}
+	for (int want = 1; want <= family_count; want++) {
+		bool there = false;
+
+		for (k = 0; k < s->n_files; k++)
+			there = there || c->files[i][k].family == want;
+		if (!there && missing == NULL)
+			missing = talloc_asprintf(c, "stripe %d of %d", want, family_count);
+	}
+	json_decref(list);
+	s->files = names;
+	s->complete = missing == NULL;
+	s->missing = missing;
+	s->position = s->n_files > 0 ? c->files[i][0].position : 1;
+}
+
+static void
+read_set(struct chain *c, struct rows *r, size_t i)
+{
+	struct plan_set *s = &c->sets[i];
+	int flags = (int)rows_int(r, i, 13);
+	bool password = rows_bool(r, i, 16);
+
+	s->id = rows_int(r, i, 0);
+	guid_parse(rows_text(r, i, 1), &s->backup_set_guid);
+	s->type = type_of(rows_text(r, i, 2));
+	guid_parse(rows_text(r, i, 3), &s->family);
+	guid_parse(rows_text(r, i, 4), &s->first_fork);
+	guid_parse(rows_text(r, i, 5), &s->fork);
+	if (!rows_is_null(r, i, 6))
+		guid_parse(rows_text(r, i, 6), &s->differential_base);
+	lsn_parse(rows_text(r, i, 7), &s->first_lsn);
+	lsn_parse(rows_text(r, i, 8), &s->last_lsn);
+	s->start = date_of(rows_text(r, i, 9));
+	s->finish = date_of(rows_text(r, i, 10));
+	s->database = talloc_strdup(c, rows_text(r, i, 11));
+	s->server = talloc_strdup(c, rows_text(r, i, 12));
+	s->copy_only = rows_bool(r, i, 14);
+	s->tail = (flags & (BAK_FLAG_TAIL | BAK_FLAG_TAIL_NORECOVERY)) != 0;
+	s->tail_norecovery = (flags & BAK_FLAG_TAIL_NORECOVERY) != 0;
+	s->bulk_logged = (flags & BAK_FLAG_BULK_LOGGED) != 0;
+	s->simple = strcmp(rows_text(r, i, 17), "SIMPLE") == 0;
+	s->damaged = rows_bool(r, i, 15) || (flags & BAK_FLAG_DAMAGED) != 0 || password;
+	s->damage = password ? "it has a media password" : s->damaged ? "it holds damaged pages" : NULL;
+	set_files(c, i, rows_text(r, i, 19), (int)rows_int(r, i, 18));
+}
+
+struct chain *
+ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err)
+{
+	struct chain *c;
+	struct rows *r;
+
+	if (!DB_ASK(db, mem, &r, err,
+		"select s.id, s.backup_set_guid, s.kind, s.family_guid, s.first_recovery_fork, s.recovery_fork, s.differential_base_guid,"
+		" s.first_lsn, s.last_lsn, to_char(s.started, 'YYYY-MM-DD\"T\"HH24:MI:SS'), to_char(s.finished, 'YYYY-MM-DD\"T\"HH24:MI:SS'),"
+		" s.database_name, s.server_name, s.flags, s.copy_only, s.damaged, s.has_password, s.recovery_model, s.family_count,"
+		" json_agg(json_build_array(f.family_number, u.name, f.position, u.vault_path, u.id) order by f.family_number, u.id)"
+		" from backup_set s join media_family f on f.backup_set = s.id join upload u on u.id = f.upload and u.state = 'arrived'"
+		" where s.migration = $1 group by s.id order by s.id", migration))
+		return NULL;
+	c = talloc_zero(mem, struct chain);
+	c->n = rows_count(r);
+	c->sets = talloc_zero_array(c, struct plan_set, c->n + 1);
+	c->files = talloc_zero_array(c, struct chain_file *, c->n + 1);
+	for (size_t i = 0; i < c->n; i++)
+		read_set(c, r, i);
+	return c;
+}
+
+const struct chain_file *
+chain_files(const struct chain *chain, const struct plan_set *set)
+{
+	for (size_t i = 0; i < chain->n; i++)
+		if (chain->sets[i].id == set->id)
+			return chain->files[i];
+	return NULL;
+}
+
+/* ---- gates ------------------------------------------------------------------------------------------------ */
+
+static bool
+gate_replicas(struct db *db, TALLOC_CTX *mem, const char *run, struct gate_facts *facts, struct err *err)
+{
+	struct gate_replica *list;
+	struct rows *r;
+
+	if (!DB_ASK(db, mem, &r, err, "select replica, state, left_out, redo_start_lsn from run_replica where run = $1 order by ordinal", run))
+		return false;
+	list = talloc_zero_array(mem, struct gate_replica, rows_count(r) + 1);
+	for (size_t i = 0; i < rows_count(r); i++) {
+		list[i] = (struct gate_replica){ rows_text(r, i, 0), rows_text(r, i, 1), rows_text_or_null(r, i, 2), { 0 } };
+		lsn_parse(rows_text(r, i, 3), &list[i].redo);
+	}
+	facts->replicas = list;
+	facts->n_replicas = rows_count(r);
+	return true;
+}
+
+bool
+ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *facts, struct err *err)
+{
+	const char *id = db_int(mem, run);
+	struct rows *r;
+
+	*facts = (struct gate_facts){ 0 };
+	if (!DB_ASK(db, mem, &r, err,
+		"select r.plan is not null, coalesce((r.plan->>'complete')::boolean, false), r.plan->'gaps'->0->>'text', r.cutover_at is not null,"
+		" (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set),"
+		" t.last_lsn, coalesce(t.flags & 256, 0) <> 0,"
+		" exists (select 1 from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set and u.waived_tail),"
+		" (select count(*) from upload u where u.migration = r.migration and u.open_writer),"
+		" (select count(*) from step s where s.run = r.id and s.state = 'running'),"
+		/* A partial continues the chain when its provisional header says: our family, a log, and not before the tail's end. */
+		" (select min(u.name) from upload u, migration m where m.id = r.migration and u.migration = r.migration and u.state = 'partial'"
+		"   and u.inspect->'sets'->0->>'FamilyGUID' = m.family_guid::text and u.inspect->'sets'->0->>'BackupType' = '2'"
+		"   and (u.inspect->'sets'->0->>'FirstLSN')::numeric >= coalesce(t.last_lsn, 0))"
+		" from run r left join backup_set t on t.id = r.tail_set where r.id = $1", id))
+		return false;
+	if (rows_count(r) == 0)
+		return err_set(err, ERR_REFUSED, 0, "there is no such run");
+	facts->plan_known = rows_bool(r, 0, 0);
+	facts->plan_complete = rows_bool(r, 0, 1);
+	facts->gap = rows_text_or_null(r, 0, 2);
+	facts->cutover = rows_bool(r, 0, 3);
+	facts->tail = rows_text_or_null(r, 0, 4);
+	lsn_parse(rows_text(r, 0, 5), &facts->tail_end);
+	facts->tail_norecovery = rows_bool(r, 0, 6);
+	facts->tail_waived = rows_bool(r, 0, 7);
+	facts->open_writers = (int)rows_int(r, 0, 8);
+	facts->running_steps = (int)rows_int(r, 0, 9);
+	facts->continuing = rows_text_or_null(r, 0, 10);
+	return gate_replicas(db, mem, id, facts, err);
+}
+
+/* ---- the plan as JSON ---------------------------------------------------------------------------------------- */
+
+static json_t *
+file_names(const struct plan_set *s)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < s->n_files; i++)
+		json_array_append_new(a, json_string(s->files[i]));
+	return a;
+}
+
+static json_t *
+lsn_or_null(struct lsn l)
+{
+	return lsn_is_null(l) ? json_null() : json_string(lsn_text(l).s);
+}
+
+static json_t *
+date_or_null(struct bak_date d)
+{
+	return d.year == 0 ? json_null() : json_string(bak_date_text(d).s);
+}
+
+static bool
+is_among(int64_t id, const int64_t *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == id)
+			return true;
+	return false;
+}
+
+json_t *
+plan_json(const struct plan *todo, const struct plan *whole, const int64_t *restored, size_t n_restored)
+{
+	json_t *o = json_object(), *steps = json_array(), *unused = json_array(), *gaps = json_array();
+
+	for (size_t i = 0; i < todo->n_steps; i++) {
+		const struct plan_set *s = todo->steps[i].set;
+
+		json_array_append_new(steps, json_pack("{s:I,s:o,s:s,s:o,s:o}", "set", (json_int_t)s->id, "files", file_names(s), "type",
+			bak_type_word(s->type), "first_lsn", lsn_or_null(s->first_lsn), "last_lsn", lsn_or_null(s->last_lsn)));
+	}
+	for (size_t i = 0; i < whole->n_unused; i++) {
+		const struct plan_unused *u = &whole->unused[i];
+
+		if (!is_among(u->set->id, restored, n_restored))
+			json_array_append_new(unused, json_pack("{s:o,s:s,s:s}", "files", file_names(u->set), "reason", plan_reason_word(u->reason),
+				"text", u->text == NULL ? "" : u->text));
+	}
+	for (size_t i = 0; i < todo->n_gaps; i++) {
+		const struct plan_gap *g = &todo->gaps[i];
+
+		json_array_append_new(gaps, json_pack("{s:o,s:o,s:o,s:o,s:s}", "needed_lsn", lsn_or_null(g->needed), "next_lsn", lsn_or_null(g->next),
+			"after", date_or_null(g->after), "before", date_or_null(g->before), "text", g->text == NULL ? "" : g->text));
+	}
+	json_object_set_new(o, "steps", steps);
+	json_object_set_new(o, "unused", unused);
+	json_object_set_new(o, "gaps", gaps);
+	json_object_set_new(o, "complete", json_boolean(todo->complete));
+	json_object_set_new(o, "ends_at", lsn_or_null(todo->ends_at));
+	json_object_set_new(o, "has_tail", json_boolean(todo->has_tail));
+	return o;
+}

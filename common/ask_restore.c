@@ -1,0 +1,564 @@
+#include "common/ask_restore.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool
+must_change(const struct rows *rows, struct err *err)
+{
+	return rows_affected(rows) > 0 ? true : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+}
+
+/* One write under the lease; text parameters follow run and token ($1, $2). */
+#define UNDER_LEASE(db, run, err, sql, ...)                                                                              \
+	under_lease(db, run, err, sql, sizeof((const char *[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *) - 1,             \
+	            (const char *const *)((const char *[]){ NULL, ##__VA_ARGS__ } + 1))
+
+static bool
+under_lease(struct db *db, const struct restore_run *run, struct err *err, const char *sql, size_t n, const char *const *more)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const char *params[16] = { db_int(mem, run->id), db_int(mem, run->token) };
+	struct rows *rows = NULL;
+	bool good;
+
+	for (size_t i = 0; i < n; i++)
+		params[i + 2] = more[i];
+	good = db_ask(db, mem, &rows, err, sql, n + 2, params) && must_change(rows, err);
+	talloc_free(mem);
+	return good;
+}
+
+#define LEASE "id = $1 and lease_token = $2 and lease_until > now()"
+#define STEP_LEASE "exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())"
+
+bool
+ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into worker(id, program, host, pid) values($1, 'landfall-restore', $2, $3)"
+		" on conflict (id) do update set beat_at = now()", worker, host, db_int(mem, pid));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_worker_beat(struct db *db, const char *worker, struct err *err)
+{
+	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
+	       DB_ASK(db, NULL, NULL, err, "update run set lease_until = now() + interval '15 s' where worker = $1 and lease_until > now()", worker);
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------------- */
+
+#define RUN_COLUMNS                                                                                                       \
+	"r.id, r.lease_token, coalesce(r.tail_set, 0), r.migration, r.kind, r.state, m.cluster, r.target_database, m.database_name," \
+	" r.hold, r.last_file, m.family_guid, r.recover_asked is not null, r.cutover_at is not null,"                    \
+	" exists (select 1 from run o join migration om on om.id = o.migration where om.cluster = m.cluster and o.id <> r.id"  \
+	"  and o.wants_slot and o.hold is null)"
+
+static void
+read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *run)
+{
+	*run = (struct restore_run){ .id = rows_int(r, i, 0), .token = rows_int(r, i, 1), .tail_set = rows_int(r, i, 2) };
+	run->migration = talloc_strdup(mem, rows_text(r, i, 3));
+	run->kind = talloc_strdup(mem, rows_text(r, i, 4));
+	run->state = talloc_strdup(mem, rows_text(r, i, 5));
+	run->cluster = talloc_strdup(mem, rows_text(r, i, 6));
+	run->target_database = talloc_strdup(mem, rows_text(r, i, 7));
+	run->database = talloc_strdup(mem, rows_text(r, i, 8));
+	run->hold = rows_is_null(r, i, 9) ? NULL : talloc_strdup(mem, rows_text(r, i, 9));
+	run->last_file = rows_is_null(r, i, 10) ? NULL : talloc_strdup(mem, rows_text(r, i, 10));
+	if (!rows_is_null(r, i, 11))
+		guid_parse(rows_text(r, i, 11), &run->family);
+	run->recover_asked = rows_bool(r, i, 12);
+	run->cutover = rows_bool(r, i, 13);
+	run->others_wait = rows_bool(r, i, 14);
+	run->is_uat = strcmp(run->kind, "uat") == 0;
+}
+
+bool
+ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *clusters, struct restore_run *run, bool *got, struct err *err)
+{
+	struct rows *r = NULL;
+
+	/* Cutovers first, then production before rehearsals, then who has waited longest. */
+	*got = false;
+	if (!DB_ASK(db, mem, &r, err,
+		"with due as (select r.id from run r join migration m on m.id = r.migration"
+		"  where r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering') and m.cluster = any($2::text[])"
+		/* Free and due, or left behind by a worker that died. */
+		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now()))"
+		"  order by r.state in ('cutover', 'recovering') desc, r.next_try limit 1 for update of r skip locked),"
+		" taken as (update run r set worker = $1, lease_token = r.lease_token + 1, lease_until = now() + interval '15 s', has_slot = false,"
+		"   next_try = 'infinity' from due where r.id = due.id returning r.*)"
+		" select " RUN_COLUMNS " from taken r join migration m on m.id = r.migration", worker, clusters))
+		return false;
+	*got = rows_count(r) == 1;
+	if (*got)
+		read_run(mem, r, 0, run);
+	return true;
+}
+
+bool
+ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select " RUN_COLUMNS " from run r join migration m on m.id = r.migration"
+		" where r.id = $1 and r.lease_token = $2 and r.lease_until > now()", db_int(mem, run->id), db_int(mem, run->token)))
+		return false;
+	if (rows_count(r) != 1)
+		return err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+	read_run(mem, r, 0, run);
+	return true;
+}
+
+bool
+ask_release(struct db *db, const struct restore_run *run, const char *waits_for, int again_ms, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = UNDER_LEASE(db, run, err, "update run set worker = null, lease_until = null, has_slot = false, waits_for = $3,"
+		"
+		/* infinity since the claim; anything else means that something arrived meanwhile. */
+		" next_try = case when next_try = 'infinity' then now() + make_interval(secs => $4::int / 1000.0) else now() end"
+		" where " LEASE, waits_for, db_int(mem, again_ms));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, struct err *err)
+{
+	return UNDER_LEASE(db, run, err, "update run set waits_for = $3 where " LEASE, waits_for);
+}
+
+bool
+ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, bool *got, const char **who, struct err *err)
+{
+	bool urgent = strcmp(run->state, "cutover") == 0 || strcmp(run->state, "recovering") == 0;
+	struct rows *r = NULL, *holders = NULL;
+	int64_t slots;
+	bool good;
+
+	*got = false;
+	*who = NULL;
+	/* Counting inside the claim would let two through: the cluster's row is locked first. */
+	if (!db_begin(db, err))
+		return false;
+	good = DB_ASK(db, mem, &r, err, "select slots from cluster where name = $1 for update", run->cluster) && rows_count(r) == 1 &&
+	       DB_ASK(db, mem, &holders, err, "select r.migration || ' ' || r.kind from run r join migration m on m.id = r.migration"
+		" where m.cluster = $1 and r.has_slot and r.lease_until > now() and r.id <> $2 order by r.id", run->cluster, db_int(mem, run->id));
+	slots = good ? rows_int(r, 0, 0) : 0;
+	if (good && !urgent && slots > 1)
+		slots--;
+	*got = good && (int64_t)rows_count(holders) < slots;
+	if (good && !*got)
+		*who = talloc_asprintf(mem, "a restore slot of cluster %s: %s is being restored", run->cluster, rows_text(holders, 0, 0));
+	good = good && UNDER_LEASE(db, run, err, "update run set has_slot = $3, wants_slot = not $3::boolean where " LEASE, db_bool(*got));
+	if (good)
+		return db_commit(db, err);
+	db_rollback(db);
+	return false;
+}
+
+/* ---- replicas ----------------------------------------------------------------------------------------------- */
+
+bool
+ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica **list, size_t *n, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, ordinal from run_replica where run = $1 order by ordinal", db_int(mem, run)))
+		return false;
+	*n = rows_count(r);
+	*list = talloc_zero_array(mem, struct restore_replica, *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		(*list)[i] = (struct restore_replica){ rows_text(r, i, 0), rows_text_or_null(r, i, 1), (int)rows_int(r, i, 2) };
+	return true;
+}
+
+bool
+ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo, struct guid fork,
+                struct err *err)
+{
+	return UNDER_LEASE(db, run, err, "update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now()"
+		" where run = $1 and replica = $3 and " STEP_LEASE, replica, state, lsn_is_null(redo) ? NULL : lsn_text(redo).s,
+		guid_is_null(fork) ? NULL : guid_text(fork).s);
+}
+
+bool
+ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file **list, size_t *n, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select file_id, type, logical_name from backup_file where backup_set = $1 order by file_id",
+	            db_int(mem, set)))
+		return false;
+	*n = rows_count(r);
+	*list = talloc_zero_array(mem, struct restore_file, *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		(*list)[i] = (struct restore_file){ (int)rows_int(r, i, 0), rows_text(r, i, 1)[0], rows_text(r, i, 2) };
+	return true;
+}
+
+bool
+ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select distinct backup_set from step where run = $1 and state = 'done' and backup_set is not null",
+	            db_int(mem, run)))
+		return false;
+	*n = rows_count(r);
+	*sets = talloc_zero_array(mem, int64_t, *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		(*sets)[i] = rows_int(r, i, 0);
+	return true;
+}
+
+static bool
+one_set(struct db *db, const char *sql, size_t n, const char *const *params, int64_t *set, struct err *err)
+{
+	struct rows *r = NULL;
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = db_ask(db, mem, &r, err, sql, n, params);
+
+	*set = good && rows_count(r) == 1 ? rows_int(r, 0, 0) : 0;
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_set_of_file(struct db *db, const char *migration, const char *file, int64_t *set, struct err *err)
+{
+	return one_set(db, "select f.backup_set from upload u join media_family f on f.upload = u.id join backup_set s on s.id = f.backup_set"
+		" where u.migration = $1 and u.name = $2 and u.state = 'arrived' order by u.version desc, s.last_lsn desc limit 1", 2,
+		(const char *const[]){ migration, file }, set, err);
+}
+
+bool
+ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *err)
+{
+	return one_set(db, "select f.backup_set from upload u join media_family f on f.upload = u.id join backup_set s on s.id = f.backup_set"
+		" where u.migration = $1 and u.waived_tail and s.kind = 'log' order by s.last_lsn desc limit 1", 1,
+		(const char *const[]){ migration }, set, err);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------------------------- */
+
+bool
+ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set, const char *statement,
+               int64_t *step, int *attempt, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err,
+		"insert into step(run, replica, kind, backup_set, state, attempts, statement, lease_token, started_at)"
+		" select r.id, $3, $4, $5::bigint, 'running', 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
+		"  and r.lease_until > now()"
+		" on conflict (run, replica, chain, kind, coalesce(backup_set, 0)) do update set state = 'running', attempts = step.attempts + 1,"
+		"  statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null,"
+		"  first_error = null returning id, attempts",
+		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement);
+
+	if (good && rows_count(r) != 1)
+		good = err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+	if (good) {
+		*step = rows_int(r, 0, 0);
+		*attempt = (int)rows_int(r, 0, 1);
+	}
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = UNDER_LEASE(db, run, err, "update step set percent = $4::int where id = $3::bigint and " STEP_LEASE, db_int(mem, step),
+	                        db_int(mem, percent));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = UNDER_LEASE(db, run, err, "update step set state = $4, first_error = $5::int, said = coalesce($6, said), finished_at = now(),"
+		" percent = case when $4 = 'done' then 100 else percent end where id = $3::bigint and " STEP_LEASE, db_int(mem, step), state,
+		first_error == 0 ? NULL : db_int(mem, first_error), said);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_message(struct db *db, int64_t step, int attempt, const struct mssql_message *m, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into message(step, attempt, number, severity, state, line, text) values($1,$2,$3,$4,$5,$6,$7)",
+		db_int(mem, step), db_int(mem, attempt), db_int(mem, m->number), db_int(mem, m->severity), db_int(mem, m->state),
+		db_int(mem, m->line), m->text);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_step_said(struct db *db, TALLOC_CTX *mem, int64_t run, const char *kind, const char **said, struct err *err)
+{
+	struct rows *r = NULL;
+
+	*said = NULL;
+	if (!DB_ASK(db, mem, &r, err, "select said from step where run = $1 and kind = $2 and said is not null order by id desc limit 1",
+	            db_int(mem, run), kind))
+		return false;
+	if (rows_count(r) == 1)
+		*said = rows_text(r, 0, 0);
+	return true;
+}
+
+bool
+ask_step_remember(struct db *db, const struct restore_run *run, int64_t step, const char *said, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = UNDER_LEASE(db, run, err, "update step set said = $4 where id = $3::bigint and " STEP_LEASE, db_int(mem, step), said);
+
+	talloc_free(mem);
+	return good;
+}
+
+/* ---- where a run stands ------------------------------------------------------------------------------------------ */
+
+bool
+ask_plan_keep(struct db *db, const struct restore_run *run, const char *json, struct err *err)
+{
+	return UNDER_LEASE(db, run, err, "update run set plan = $3::jsonb where " LEASE, json);
+}
+
+bool
+ask_tail_keep(struct db *db, const struct restore_run *run, int64_t set, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = UNDER_LEASE(db, run, err, "update run set tail_set = $3::bigint where " LEASE, set == 0 ? NULL : db_int(mem, set));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text) values($1, $2, $3, $4)", migration,
+	                   run == 0 ? NULL : db_int(mem, run), kind, text);
+
+	talloc_free(mem);
+	return good;
+}
+
+static bool
+move(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *to, const char *failure, bool *moved, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "update run set state = $4, failure = $5, recovered_at = case when $4 = 'online' then now() else recovered_at end,"
+		" users_done = users_done or $4 = 'online' where " LEASE " and state = $3", db_int(mem, run->id), db_int(mem, run->token),
+		run->state, to, failure))
+		return false;
+	*moved = rows_affected(r) == 1;
+	return true;
+}
+
+static bool
+move_all(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved, bool verify,
+         struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good;
+
+	*moved = false;
+	good = db_begin(db, err);
+	if (good) {
+		good = move(db, mem, run, to, failure, moved, err) && (!*moved || ask_event(db, run->migration, run->id, to, text, err)) &&
+		       (!*moved || !verify || DB_ASK(db, mem, NULL, err, "insert into verification(run) values($1)", db_int(mem, run->id)));
+		if (good)
+			good = db_commit(db, err);
+		else
+			db_rollback(db);
+	}
+	if (good && *moved)
+		run->state = to;
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_move(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved, struct err *err)
+{
+	return move_all(db, run, to, text, failure, moved, false, err);
+}
+
+bool
+ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err)
+{
+	return move_all(db, run, "online", "the primary is ONLINE", NULL, moved, true, err);
+}
+
+/* ---- clusters -------------------------------------------------------------------------------------------------------- */
+
+bool
+ask_replica_is(struct db *db, const char *cluster, const char *replica, int ordinal, const char *state, const char *said,
+               const char *server_version, int database_version, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err,
+		"insert into replica(cluster, name, ordinal, state, said, server_version, database_version, seen_at)"
+		" values($1, $2, $3, $4, $5, $6, $7::int, case when $4 = 'up' then now() end)"
+		" on conflict (cluster, name) do update set state = excluded.state, said = excluded.said,"
+		"  server_version = coalesce(excluded.server_version, replica.server_version),"
+		"  database_version = coalesce(excluded.database_version, replica.database_version),"
+		"  seen_at = coalesce(excluded.seen_at, replica.seen_at)", cluster, replica, db_int(mem, ordinal), state, said, server_version,
+		database_version == 0 ? NULL : db_int(mem, database_version));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_cluster_version(struct db *db, const char *cluster, struct err *err)
+{
+	return DB_ASK(db, NULL, NULL, err,
+		"update cluster c set database_version = v.v, updated_at = now() from (select min(database_version) v from replica where cluster = $1) v"
+		" where c.name = $1 and v.v is not null and c.database_version is distinct from v.v", cluster);
+}
+
+/* ---- actions ------------------------------------------------------------------------------------------------------------ */
+
+bool
+ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *a, bool *got, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select id, coalesce(run, 0), migration, kind, args, asked_by from action where state = 'asked'"
+		" order by id limit 1 for update skip locked"))
+		return false;
+	*got = rows_count(r) == 1;
+	if (*got)
+		*a = (struct restore_action){ rows_int(r, 0, 0), rows_int(r, 0, 1), rows_text(r, 0, 2), rows_text(r, 0, 3), rows_text(r, 0, 4),
+			rows_text(r, 0, 5) };
+	return true;
+}
+
+bool
+ask_action_end(struct db *db, const struct restore_action *a, bool done, const char *said, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update action set state = $2, said = $3, done_at = now() where id = $1", db_int(mem, a->id),
+	                   done ? "done" : "refused", said) &&
+	            DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text, data) values($1, $2, $3, $4, $5::jsonb)", a->migration,
+	                   a->run == 0 ? NULL : db_int(mem, a->run), a->kind,
+	                   talloc_asprintf(mem, "%s by %s: %s", done ? "asked" : "refused", a->asked_by, said), a->args);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *a, struct restore_run **runs, size_t *n, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select " RUN_COLUMNS " from run r join migration m on m.id = r.migration where r.migration = $1"
+		" and ($2::bigint = 0 or r.id = $2::bigint) order by r.id for update of r", a->migration, db_int(mem, a->run)))
+		return false;
+	*n = rows_count(r);
+	*runs = talloc_zero_array(mem, struct restore_run, *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		read_run(mem, r, i, &(*runs)[i]);
+	return true;
+}
+
+static bool
+change_run(struct db *db, int64_t run, const char *sql, const char *param, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = db_ask(db, mem, NULL, err, sql, param == NULL && strstr(sql, "$2") == NULL ? 1 : 2,
+	                   (const char *const[]){ db_int(mem, run), param });
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_hold(struct db *db, int64_t run, const char *reason, struct err *err)
+{
+	return change_run(db, run, "update run set hold = $2, wants_slot = false, next_try = now() where id = $1", reason, err);
+}
+
+bool
+ask_clock(struct db *db, int64_t run, bool start, struct err *err)
+{
+	return change_run(db, run, start ? "update run set clock_started = coalesce(clock_started, now()) where id = $1"
+	                                 : "update run set clock_stopped = now() where id = $1", NULL, err);
+}
+
+bool
+ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err)
+{
+	return change_run(db, run, "update run set state = 'cutover', cutover_at = now(), clock_started = coalesce(clock_started, now()),"
+		" last_file = coalesce($2, last_file), next_try = now() where id = $1", last_file, err);
+}
+
+bool
+ask_recover(struct db *db, int64_t run, struct err *err)
+{
+	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', next_try = now()"
+		" where id = $1", NULL, err);
+}
+
+bool
+ask_retry(struct db *db, int64_t run, struct err *err)
+{
+	return change_run(db, run, "update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
+		" then 'cutover' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
+}
+
+bool
+ask_leave_out(struct db *db, int64_t run, const char *replica, const char *reason, bool *found, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "update run_replica set left_out = $3 where run = $1 and replica = $2 and ordinal > 0",
+	                   db_int(mem, run), replica, reason);
+
+	*found = good && rows_affected(r) == 1;
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_accept_tail(struct db *db, const char *migration, const char *file, bool *found, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "update upload u set waived_tail = true where u.migration = $1 and u.name = $2 and u.state = 'arrived'"
+		" and exists (select 1 from media_family f join backup_set s on s.id = f.backup_set where f.upload = u.id and s.kind = 'log')",
+		migration, file);
+
+	*found = good && rows_affected(r) > 0;
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_verify_again(struct db *db, int64_t run, struct err *err)
+{
+	return change_run(db, run, "insert into verification(run) values($1)", NULL, err) &&
+	       change_run(db, run, "update run set state = 'online' where id = $1 and state = 'verified'", NULL, err);
+}

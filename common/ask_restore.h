@@ -1,0 +1,99 @@
+/*
+ * What the restore worker asks Postgres: claims, leases, steps, and what people asked for.
+ *
+ * Whoever holds a run's lease token may touch the target. Every write of a worker carries the token; a
+ * write that changes no row means the lease is lost (ERR_REFUSED with code ASK_LEASE_LOST) and the worker
+ * stops touching the server at once.
+ */
+#ifndef LANDFALL_ASK_RESTORE_H
+#define LANDFALL_ASK_RESTORE_H
+
+#include "common/db.h"
+#include "common/lsn.h"
+#include "common/mssql.h"
+
+enum { ASK_LEASE_LOST = 1, ASK_LEASE_SECONDS = 15 };
+
+struct restore_run {
+	int64_t id, token, tail_set;
+	const char *migration, *kind, *state, *cluster, *target_database, *database, *hold, *last_file;
+	struct guid family; /* null while unknown */
+	bool recover_asked, cutover;
+	bool others_wait;   /* another run of the cluster would restore if it had our slot */
+	bool is_uat;
+};
+
+bool ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
+/* Renews the worker's sign of life and every lease it still holds. */
+bool ask_worker_beat(struct db *db, const char *worker, struct err *err);
+
+/* The most urgent run that is due and free, among these clusters. *got false: there is none. */
+bool ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *clusters, struct restore_run *run, bool *got,
+               struct err *err);
+/* Reads it again; ERR_REFUSED/ASK_LEASE_LOST when the lease is gone. */
+bool ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *err);
+/* Gives the lease back; the run is due again after so many milliseconds. waits_for NULL: for nothing. */
+bool ask_release(struct db *db, const struct restore_run *run, const char *waits_for, int again_ms, struct err *err);
+bool ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, struct err *err);
+
+/* One of the cluster's slots; one is kept for cutovers where there is more than one. *who: whom it waits for. */
+bool ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, bool *got, const char **who, struct err *err);
+
+struct restore_replica { const char *name, *left_out; int ordinal; };
+bool ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica **list, size_t *n, struct err *err);
+bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo,
+                     struct guid fork, struct err *err);
+
+struct restore_file { int file_id; char type; const char *logical; };
+bool ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file **list, size_t *n, struct err *err);
+bool ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err);
+bool ask_set_of_file(struct db *db, const char *migration, const char *file, int64_t *set, struct err *err); /* 0: none */
+bool ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *err);                   /* 0: none */
+
+/* Intent first: the row is there before the statement is sent. set 0: none. */
+bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
+                    const char *statement, int64_t *step, int *attempt, struct err *err);
+bool ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err);
+bool ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said,
+                  struct err *err);
+bool ask_message(struct db *db, int64_t step, int attempt, const struct mssql_message *m, struct err *err);
+/* What a users step remembered (names of triggers), or NULL. */
+bool ask_step_said(struct db *db, TALLOC_CTX *mem, int64_t run, const char *kind, const char **said, struct err *err);
+bool ask_step_remember(struct db *db, const struct restore_run *run, int64_t step, const char *said, struct err *err);
+
+bool ask_plan_keep(struct db *db, const struct restore_run *run, const char *json, struct err *err);
+bool ask_tail_keep(struct db *db, const struct restore_run *run, int64_t set, struct err *err);
+/* Moves the run and writes the event; *moved false when it is no longer in run->state. failure: NULL or why. */
+bool ask_move(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved,
+              struct err *err);
+/* recovering -> online, recovered_at, and the verification, in one transaction. */
+bool ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err);
+bool ask_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err);
+
+/* ---- clusters ------------------------------------------------------------------------------------------------ */
+
+bool ask_replica_is(struct db *db, const char *cluster, const char *replica, int ordinal, const char *state, const char *said,
+                    const char *server_version, int database_version, struct err *err);
+bool ask_cluster_version(struct db *db, const char *cluster, struct err *err);
+
+/* ---- actions -------------------------------------------------------------------------------------------------- */
+
+struct restore_action {
+	int64_t id, run; /* run 0: all of the migration */
+	const char *migration, *kind, *args, *asked_by;
+};
+/* The oldest open one, locked in the caller's transaction. *got false: none. */
+bool ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *action, bool *got, struct err *err);
+bool ask_action_end(struct db *db, const struct restore_action *action, bool done, const char *said, struct err *err);
+bool ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *action, struct restore_run **runs, size_t *n,
+                     struct err *err);
+bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err); /* NULL: released */
+bool ask_clock(struct db *db, int64_t run, bool start, struct err *err);
+bool ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err);
+bool ask_recover(struct db *db, int64_t run, struct err *err);
+bool ask_retry(struct db *db, int64_t run, struct err *err);
+bool ask_leave_out(struct db *db, int64_t run, const char *replica, const char *reason, bool *found, struct err *err);
+bool ask_accept_tail(struct db *db, const char *migration, const char *file, bool *found, struct err *err);
+bool ask_verify_again(struct db *db, int64_t run, struct err *err);
+
+#endif

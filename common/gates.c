@@ -1,0 +1,82 @@
+#include "common/gates.h"
+
+#include <string.h>
+
+#include "common/ask_plan.h"
+
+static const char *
+chain_why(const struct gate_facts *f)
+{
+	if (!f->plan_known)
+		return "nothing has been planned yet";
+	if (f->gap != NULL)
+		return f->gap;
+	if (!f->plan_complete)
+		return "the chain does not reach the tail yet";
+	return NULL;
+}
+
+static const char *
+frozen_why(TALLOC_CTX *mem, const struct gate_facts *f)
+{
+	if (!f->cutover)
+		return "the source has not been said to be off (migration cutover)";
+	if (f->tail == NULL)
+		return "waiting for the tail: a log backup taken WITH NORECOVERY, or a log accepted as tail";
+	if (!f->tail_norecovery && !f->tail_waived)
+		return talloc_asprintf(mem, "%s was not taken WITH NORECOVERY, so the source may have gone on; take the tail again, or accept "
+		                       "the file (file accept-as-tail)", f->tail);
+	return NULL;
+}
+
+static const char *
+quiet_why(TALLOC_CTX *mem, const struct gate_facts *f)
+{
+	if (f->running_steps > 0)
+		return "a restore is running";
+	if (f->open_writers > 0)
+		return talloc_asprintf(mem, "%d upload%s still open", f->open_writers, f->open_writers == 1 ? " is" : "s are");
+	if (f->continuing != NULL)
+		return talloc_asprintf(mem, "%s has arrived in part and continues this chain", f->continuing);
+	return NULL;
+}
+
+static const char *
+replicas_why(TALLOC_CTX *mem, const struct gate_facts *f)
+{
+	char *why = NULL;
+
+	if (f->tail == NULL)
+		return "there is no tail for them to reach yet";
+	for (size_t i = 0; i < f->n_replicas; i++) {
+		const struct gate_replica *r = &f->replicas[i];
+
+		if (r->left_out != NULL || (strcmp(r->state, "RESTORING") == 0 && lsn_compare(r->redo, f->tail_end) == 0))
+			continue;
+		why = talloc_asprintf(mem, "%s%s%s is %s at %s", why == NULL ? "" : why, why == NULL ? "" : "; ", r->name, r->state,
+		                      lsn_text(r->redo).s);
+	}
+	return why == NULL ? NULL : talloc_asprintf(mem, "%s; the tail ends at %s", why, lsn_text(f->tail_end).s);
+}
+
+void
+gates_decide(TALLOC_CTX *parent, const struct gate_facts *f, struct gate gates[GATE_N])
+{
+	gates[GATE_CHAIN] = (struct gate){ "chain-complete", false, chain_why(f) };
+	gates[GATE_FROZEN] = (struct gate){ "source-frozen", false, frozen_why(parent, f) };
+	gates[GATE_QUIET] = (struct gate){ "nothing-in-flight", false, quiet_why(parent, f) };
+	gates[GATE_REPLICAS] = (struct gate){ "replicas-at-tail", false, replicas_why(parent, f) };
+	for (int i = 0; i < GATE_N; i++)
+		gates[i].open = gates[i].why == NULL;
+}
+
+bool
+gates_of_run(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate gates[GATE_N], struct err *err)
+{
+	struct gate_facts facts;
+
+	if (!ask_gate_facts(db, mem, run, &facts, err))
+		return false;
+	gates_decide(mem, &facts, gates);
+	return true;
+}

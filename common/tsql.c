@@ -1,0 +1,111 @@
+#include "common/tsql.h"
+
+#include <string.h>
+
+static char *
+doubled(TALLOC_CTX *parent, const char *open, const char *text, char twice, const char *close)
+{
+	size_t n = strlen(open) + strlen(close) + 1, at = strlen(open);
+	char *out;
+
+	for (const char *p = text; *p != '\0'; p++)
+		n += *p == twice ? 2 : 1;
+	out = talloc_array(parent, char, n);
+	memcpy(out, open, at);
+	for (const char *p = text; *p != '\0'; p++) {
+		out[at++] = *p;
+		if (*p == twice)
+			out[at++] = twice;
+	}
+	strcpy(out + at, close);
+	return out;
+}
+
+char *
+tsql_name(TALLOC_CTX *parent, const char *name)
+{
+	return doubled(parent, "[", name, ']', "]");
+}
+
+char *
+tsql_text(TALLOC_CTX *parent, const char *text)
+{
+	return doubled(parent, "N'", text, '\'', "'");
+}
+
+char *
+tsql_restore(TALLOC_CTX *parent, const struct tsql_restore *r)
+{
+	char *s = talloc_asprintf(parent, "RESTORE %s %s FROM ", r->is_log ? "LOG" : "DATABASE", tsql_name(parent, r->database));
+
+	for (size_t i = 0; i < r->n_paths; i++)
+		s = talloc_asprintf_append(s, "%sDISK = %s", i == 0 ? "" : ", ", tsql_text(parent, r->paths[i]));
+	s = talloc_asprintf_append(s, " WITH FILE = %d", r->position);
+	for (size_t i = 0; i < r->n_moves; i++)
+		s = talloc_asprintf_append(s, ", MOVE %s TO %s", tsql_text(parent, r->moves[i].logical), tsql_text(parent, r->moves[i].path));
+	if (r->stop_at != NULL)
+		s = talloc_asprintf_append(s, ", STOPAT = %s", tsql_text(parent, r->stop_at));
+	return talloc_asprintf_append(s, ", NORECOVERY, STATS = 5");
+}
+
+char *
+tsql_recovery(TALLOC_CTX *parent, const char *database)
+{
+	return talloc_asprintf(parent, "RESTORE DATABASE %s WITH RECOVERY", tsql_name(parent, database));
+}
+
+static char
+separator(const char *dir)
+{
+	return strchr(dir, '\\') != NULL ? '\\' : '/';
+}
+
+char *
+tsql_data_path(TALLOC_CTX *parent, const char *dir, const char *database, int file_id, char type)
+{
+	const char *suffix = type == 'L' ? "ldf" : file_id == 1 ? "mdf" : "ndf";
+	size_t len = strlen(dir);
+	bool ends = len > 0 && dir[len - 1] == separator(dir);
+
+	return talloc_asprintf(parent, "%s%.*s%s_%d.%s", dir, ends ? 0 : 1, separator(dir) == '/' ? "/" : "\\", database, file_id, suffix);
+}
+
+char *
+tsql_backup_path(TALLOC_CTX *parent, const char *theirs, const char *relative)
+{
+	char sep = separator(theirs), *s = talloc_asprintf(parent, "%s%c%s", theirs, sep, relative);
+
+	for (char *p = s; sep == '\\' && *p != '\0'; p++)
+		if (*p == '/')
+			*p = sep;
+	return s;
+}
+
+char *
+tsql_ask_database(TALLOC_CTX *parent, const char *database)
+{
+	const char *name = tsql_text(parent, database);
+
+	return talloc_asprintf(parent,
+		"SELECT d.database_id, d.state, d.state_desc, f.redo_start_lsn, f.redo_start_fork_guid, f.differential_base_guid"
+		" FROM sys.databases d LEFT JOIN sys.master_files f ON f.database_id = d.database_id AND f.type = 0"
+		" WHERE d.name = %s ORDER BY f.redo_start_lsn", name);
+}
+
+char *
+tsql_ask_requests(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent,
+		"SELECT r.session_id, r.command, r.percent_complete, r.database_id, e.program_name"
+		" FROM sys.dm_exec_requests r JOIN sys.dm_exec_sessions e ON e.session_id = r.session_id"
+		" WHERE r.command LIKE N'RESTORE%'");
+}
+
+char *
+tsql_ask_history(TALLOC_CTX *parent, const char *database)
+{
+	return talloc_asprintf(parent,
+		"SELECT TOP (50) h.restore_history_id, h.restore_type, b.backup_set_uuid, b.last_lsn"
+		" FROM msdb.dbo.restorehistory h JOIN msdb.dbo.backupset b ON b.backup_set_id = h.backup_set_id"
+		" WHERE h.destination_database_name = %s ORDER BY h.restore_history_id DESC", tsql_text(parent, database));
+}
