@@ -1,0 +1,487 @@
+#include "restore/lane.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "common/log.h"
+#include "common/tsql.h"
+#include "restore/run.h"
+
+enum { MESSAGES_MAX = 2000, ATTEMPTS_MAX = 5, BUSY_WAIT_MS = 500 };
+
+/* What a lane works with while it walks. */
+struct walk {
+	struct lane *lane;
+	TALLOC_CTX *mem;
+	struct db *db;
+	struct mssql *ms;
+};
+
+static void
+finish(struct lane *lane, enum lane_end end, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void
+finish(struct lane *lane, enum lane_end end, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	lane->end = end;
+	talloc_free(lane->why);
+	lane->why = talloc_vasprintf(NULL, fmt, ap);
+	va_end(ap);
+}
+
+/* An error of Postgres or of the way there: the lease decides whether we may try again at all. */
+static void
+finish_err(struct lane *lane, const struct err *err)
+{
+	bool lost = err->kind == ERR_REFUSED && err->code == ASK_LEASE_LOST;
+
+	finish(lane, lost ? LANE_LOST : err->kind == ERR_OPERATOR ? LANE_BROKEN : LANE_WAITS, "%s", err->text);
+}
+
+struct mssql *
+lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err)
+{
+	struct mssql_target *t = talloc(mem, struct mssql_target);
+	char *program = talloc_asprintf(mem, "landfall/%s/%s/%s", lane->run.migration, lane->run.kind, lane->replica);
+
+	*t = target_of(lane->cluster, lane->where);
+	return mssql_open(mem, t, program, NULL, err);
+}
+
+/* ---- plan ------------------------------------------------------------------------------------------------ */
+
+static struct plan *
+make_plan(TALLOC_CTX *mem, const struct lane *lane, const struct target *seen)
+{
+	struct plan_now now = { .absent = seen == NULL || !seen->exists || lsn_is_null(seen->redo) };
+	struct plan_goal goal = { .last = lane->run.tail_set };
+
+	if (!now.absent) {
+		now.redo = seen->redo;
+		now.fork = seen->fork;
+		now.base = seen->base;
+	}
+	return plan_make(mem, lane->chain->sets, lane->chain->n, lane->family, &now, &goal);
+}
+
+bool
+lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **todo, struct plan **whole, struct err *err)
+{
+	if (!target_ask(ms, lane->run.target_database, &lane->seen, err))
+		return false;
+	*todo = make_plan(mem, lane, &lane->seen);
+	*whole = make_plan(mem, lane, NULL);
+	return true;
+}
+
+/* ---- one statement ------------------------------------------------------------------------------------------ */
+
+struct heard {
+	struct walk *walk;
+	int64_t step;
+	int attempt;
+	time_t told;
+	size_t n;
+};
+
+static void
+on_message(void *ctx, const struct mssql_message *m)
+{
+	struct heard *h = ctx;
+	struct err err = { 0 };
+
+	/* 3211 "N percent processed.": 100 comes long before the end, so it is not called done. */
+	if (m->number == 3211) {
+		if (time(NULL) != h->told)
+			ask_step_percent(h->walk->db, &h->walk->lane->run, h->step, atoi(m->text), &err);
+		h->told = time(NULL);
+	} else if (h->n++ < MESSAGES_MAX) {
+		ask_message(h->walk->db, h->step, h->attempt, m, &err);
+	}
+}
+
+static bool
+run_step(struct walk *w, const char *kind, int64_t set, const char *statement, int64_t *step, int *attempt, struct mssql_outcome *o,
+         struct err *err)
+{
+	struct lane *lane = w->lane;
+	struct heard h = { .walk = w };
+
+	/* The intent is durable and the lease is ours before the server hears of it. */
+	if (!ask_step_begin(w->db, &lane->run, lane->replica, kind, set, statement, step, attempt, err))
+		return false;
+	h.step = *step;
+	h.attempt = *attempt;
+	log_info("a restore statement begins", "migration", lane->run.migration, "run", lane->run.kind, "replica", lane->replica, "kind", kind,
+	         NULL);
+	mssql_run(w->ms, w->mem, statement, NULL, o, on_message, &h, err);
+	lane->stepped = true;
+	return true;
+}
+
+/* Waits while somebody restores this database: our own orphaned request, or a person. */
+static bool
+wait_while_busy(struct walk *w, struct err *err)
+{
+	struct lane *lane = w->lane;
+
+	while (lane->seen.busy != 0) {
+		if (atomic_load(lane->stop) || !ask_reload(w->db, w->mem, &lane->run, err))
+			return false;
+		ask_waits(w->db, &lane->run, talloc_asprintf(w->mem, "session %d (%s) restores it on %s", lane->seen.busy, lane->seen.busy_program,
+			lane->replica), err);
+		usleep(BUSY_WAIT_MS * 1000);
+		if (!target_ask(w->ms, lane->run.target_database, &lane->seen, err))
+			return false;
+	}
+	return true;
+}
+
+static bool
+look(struct walk *w, struct err *err)
+{
+	struct lane *lane = w->lane;
+
+	return target_ask(w->ms, lane->run.target_database, &lane->seen, err) && wait_while_busy(w, err) &&
+	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
+}
+
+static char *
+statement_of(struct walk *w, const struct plan_step *step, struct err *err)
+{
+	struct lane *lane = w->lane;
+	const struct chain_file *files = chain_files(lane->chain, step->set);
+	const char **paths = talloc_array(w->mem, const char *, step->set->n_files + 1);
+	struct tsql_restore r = { .database = lane->run.target_database, .is_log = step->set->type == BAK_LOG, .paths = paths,
+		.n_paths = step->set->n_files, .position = step->set->position };
+	struct tsql_file_move *moves;
+	struct restore_file *list;
+	size_t n;
+
+	for (size_t i = 0; i < step->set->n_files; i++)
+		paths[i] = tsql_backup_path(w->mem, lane->cluster->backup_path.theirs, files[i].vault_path);
+	if (step->set->type == BAK_FULL) {
+		if (!ask_set_files(w->db, w->mem, step->set->id, &list, &n, err))
+			return NULL;
+		moves = talloc_zero_array(w->mem, struct tsql_file_move, n + 1);
+		for (size_t i = 0; i < n; i++) {
+			const char *dir = list[i].type == 'L' && lane->where->log_path != NULL ? lane->where->log_path : lane->where->data_path;
+
+			moves[i] = (struct tsql_file_move){ list[i].logical,
+				tsql_data_path(w->mem, dir, lane->run.target_database, list[i].file_id, list[i].type) };
+		}
+		r.moves = moves;
+		r.n_moves = n;
+	}
+	if (step->stop_at.year != 0)
+		r.stop_at = talloc_strdup(w->mem, bak_date_text(step->stop_at).s);
+	return tsql_restore(w->mem, &r);
+}
+
+static const char *
+kind_of(const struct plan_set *s)
+{
+	return s->type == BAK_FULL ? "full" : s->type == BAK_DIFFERENTIAL ? "differential" : "log";
+}
+
+/* True when the server now has what the step promised. */
+static bool
+is_as_planned(const struct lane *lane, const struct plan_step *step)
+{
+	return lane->seen.is_restoring && !lsn_is_null(lane->seen.redo) &&
+	       (step->stop_at.year != 0 || lsn_compare(lane->seen.redo, step->set->last_lsn) >= 0);
+}
+
+static void
+judge_failure(struct lane *lane, const struct mssql_outcome *o, int attempt, const char *file)
+{
+	switch (run_remedy(o->first_error)) {
+	case RUN_DONE:
+		break;
+	case RUN_ASK:
+		finish(lane, LANE_WAITS, "%s refuses %s: message %d, %s", lane->replica, file, o->first_error, o->said);
+		break;
+	case RUN_PERSON:
+		finish(lane, LANE_BROKEN, "%s refuses %s: message %d, %s", lane->replica, file, o->first_error, o->said);
+		break;
+	case RUN_AGAIN:
+		finish(lane, attempt >= ATTEMPTS_MAX ? LANE_BROKEN : LANE_WAITS, "%s could not restore %s (try %d): message %d, %s", lane->replica, file,
+		       attempt, o->first_error, o->said[0] == '\0' ? "the connection broke" : o->said);
+		break;
+	}
+}
+
+/* One RESTORE. False when the walk ends here (lane->end says how). */
+static bool
+do_step(struct walk *w, const struct plan_step *step)
+{
+	struct lane *lane = w->lane;
+	struct mssql_outcome o = { 0 };
+	struct err err = { 0 }, ran = { 0 };
+	int64_t id = 0;
+	int attempt = 0;
+	char *statement = statement_of(w, step, &err);
+	bool good;
+
+	if (statement == NULL || !run_step(w, kind_of(step->set), step->set->id, statement, &id, &attempt, &o, &ran)) {
+		finish_err(lane, statement == NULL ? &err : &ran);
+		return false;
+	}
+	if (mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, lane, &err)) == NULL) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (!look(w, &err)) {
+		finish_err(lane, &err);
+		return false;
+	}
+	/* Never one sign alone: 3014, no error, a clean end, and the server's own state. */
+	good = is_as_planned(lane, step) && ((o.saw_3014 && o.clean && o.first_error == 0) || o.dead);
+	if (!ask_step_end(w->db, &lane->run, id, good ? "done" : "failed", o.first_error, good ? NULL : ran.text, &err)) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (good)
+		return true;
+	lane->end = LANE_LEVEL;
+	judge_failure(lane, &o, attempt, step->set->n_files > 0 ? step->set->files[0] : "a backup");
+	return lane->end == LANE_LEVEL;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------------------------- */
+
+/* May the next statement be sent? */
+static bool
+may_go_on(struct walk *w)
+{
+	struct lane *lane = w->lane;
+	struct err err = { 0 };
+
+	if (atomic_load(lane->stop)) {
+		finish(lane, LANE_LOST, "the worker ends");
+		return false;
+	}
+	if (!ask_reload(w->db, w->mem, &lane->run, &err)) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (lane->run.hold != NULL) {
+		finish(lane, LANE_WAITS, "on hold: %s", lane->run.hold);
+		return false;
+	}
+	if (lane->stepped && lane->run.others_wait && !lane->run.cutover) {
+		finish(lane, LANE_YIELDS, "another migration's turn");
+		return false;
+	}
+	return true;
+}
+
+static bool
+is_not_ours_to_touch(struct lane *lane)
+{
+	if (lane->seen.is_online)
+		finish(lane, LANE_BROKEN, "%s is ONLINE on %s although nobody asked for RECOVERY: somebody else recovered it", lane->run.target_database,
+		       lane->replica);
+	else if (lane->seen.exists && !lane->seen.is_restoring)
+		finish(lane, LANE_WAITS, "%s is %s on %s", lane->run.target_database, lane->seen.state, lane->replica);
+	else
+		return false;
+	return true;
+}
+
+static void
+walk(struct walk *w)
+{
+	struct lane *lane = w->lane;
+	struct err err = { 0 };
+
+	while (may_go_on(w)) {
+		TALLOC_CTX *mem = talloc_new(w->mem);
+		struct plan *plan;
+		bool more;
+
+		if (!look(w, &err)) {
+			finish_err(lane, &err);
+			return;
+		}
+		if (is_not_ours_to_touch(lane))
+			return;
+		plan = make_plan(mem, lane, &lane->seen);
+		if (plan->n_steps == 0) {
+			lane->end = LANE_LEVEL;
+			return;
+		}
+		more = do_step(w, &plan->steps[0]);
+		talloc_free(mem);
+		if (!more)
+			return;
+	}
+}
+
+static bool
+begin_walk(struct walk *w, struct lane *lane)
+{
+	struct db_where where;
+	struct err err = { 0 };
+
+	*w = (struct walk){ .lane = lane, .mem = talloc_new(NULL) };
+	lane->end = LANE_LEVEL;
+	config_where(lane->config, &lane->config->postgres.restore, "landfall-restore lane", &where);
+	w->db = db_new(w->mem, &where);
+	w->ms = lane_open(w->mem, lane, &err);
+	if (w->ms != NULL)
+		return true;
+	finish_err(lane, &err);
+	talloc_free(w->mem);
+	return false;
+}
+
+void
+lane_walk(struct lane *lane)
+{
+	struct walk w;
+
+	if (!begin_walk(&w, lane))
+		return;
+	walk(&w);
+	talloc_free(w.mem);
+}
+
+/* ---- recovery and users -------------------------------------------------------------------------------------------- */
+
+/* ONLINE by our last backup, or not yet. */
+static bool
+bring_online(struct walk *w)
+{
+	struct lane *lane = w->lane;
+	struct mssql_outcome o = { 0 };
+	struct err err = { 0 }, ran = { 0 };
+	int64_t id = 0;
+	int attempt = 0;
+	char *statement;
+
+	if (lane->seen.is_online)
+		return true;
+	/* The guard travels with the statement: a worker that slept past its lease finds the door shut. */
+	statement = talloc_asprintf(w->mem, "IF EXISTS (SELECT 1 FROM sys.databases WHERE name = %s AND state = 1) %s",
+		tsql_text(w->mem, lane->run.target_database), tsql_recovery(w->mem, lane->run.target_database));
+	if (!run_step(w, "recovery", 0, statement, &id, &attempt, &o, &ran)) {
+		finish_err(lane, &ran);
+		return false;
+	}
+	if (mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, lane, &err)) == NULL) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (!look(w, &err) || !ask_step_end(w->db, &lane->run, id, lane->seen.is_online ? "done" : "failed", o.first_error,
+	                                    lane->seen.is_online ? NULL : ran.text, &err)) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (!lane->seen.is_online)
+		judge_failure(lane, &o, attempt, "RECOVERY");
+	return lane->seen.is_online;
+}
+
+/* The customer's DDL triggers that are armed now and those that we disarmed before, as a JSON array. */
+static json_t *
+armed_triggers(struct walk *w, struct err *err)
+{
+	const char *said = NULL;
+	struct mssql_rows *rows = NULL;
+	json_t *list;
+
+	if (!ask_step_said(w->db, w->mem, w->lane->run.id, "users", &said, err) ||
+	    !mssql_run(w->ms, w->mem, "SELECT name FROM sys.triggers WHERE parent_class = 0 AND is_disabled = 0", &rows, NULL, NULL, NULL, err))
+		return NULL;
+	list = said == NULL ? NULL : json_loads(said, 0, NULL);
+	if (!json_is_array(list)) {
+		json_decref(list);
+		list = json_array();
+	}
+	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
+		bool known = false;
+		json_t *v;
+		size_t k;
+
+		json_array_foreach(list, k, v)
+			known = known || strcmp(json_string_value(v), mssql_rows_value(rows, i, 0)) == 0;
+		if (!known)
+			json_array_append_new(list, json_string(mssql_rows_value(rows, i, 0)));
+	}
+	return list;
+}
+
+static char *
+switch_triggers(TALLOC_CTX *mem, const char *what, const json_t *list)
+{
+	char *s = talloc_strdup(mem, "");
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(list, i, v)
+		s = talloc_asprintf_append(s, "%s TRIGGER %s ON DATABASE; ", what, tsql_name(mem, json_string_value(v)));
+	return s;
+}
+
+/*
+ * A restored database holds the customer's code: a DDL trigger ON DATABASE would run with our rights when we
+ * make a user. They are written down, disarmed, and armed again afterwards.
+ */
+static bool
+make_users(struct walk *w, struct err *err)
+{
+	struct lane *lane = w->lane;
+	const char *login = lane->cluster->verify_login;
+	char *user, *statement, *list;
+	struct mssql_outcome o;
+	int64_t id;
+	int attempt;
+	json_t *triggers;
+	bool good;
+
+	if (!mssql_run(w->ms, w->mem, talloc_asprintf(w->mem, "USE %s", tsql_name(w->mem, lane->run.target_database)), NULL, NULL, NULL, NULL,
+	               err) || (triggers = armed_triggers(w, err)) == NULL)
+		return false;
+	list = json_dumps(triggers, JSON_COMPACT);
+	user = tsql_name(w->mem, login);
+	statement = talloc_asprintf(w->mem, "%sIF USER_ID(%s) IS NULL CREATE USER %s FOR LOGIN %s; GRANT SELECT, VIEW DEFINITION TO %s; %s",
+		switch_triggers(w->mem, "DISABLE", triggers), tsql_text(w->mem, login), user, user, user,
+		switch_triggers(w->mem, "ENABLE", triggers));
+	/* The names are durable before the first of them is disarmed. */
+	good = ask_step_begin(w->db, &lane->run, lane->replica, "users", 0, statement, &id, &attempt, err) &&
+	       ask_step_remember(w->db, &lane->run, id, list, err);
+	free(list);
+	json_decref(triggers);
+	if (!good)
+		return false;
+	good = mssql_run(w->ms, w->mem, statement, NULL, &o, NULL, NULL, err);
+	return ask_step_end(w->db, &lane->run, id, good ? "done" : "failed", o.first_error, NULL, good ? err : &(struct err){ 0 }) && good;
+}
+
+void
+lane_recover(struct lane *lane)
+{
+	struct err err = { 0 };
+	struct walk w;
+
+	if (!begin_walk(&w, lane))
+		return;
+	if (!look(&w, &err))
+		finish_err(lane, &err);
+	else if (!lane->seen.exists)
+		finish(lane, LANE_BROKEN, "%s is not on %s any more", lane->run.target_database, lane->replica);
+	else if (may_go_on(&w) && bring_online(&w) && !make_users(&w, &err))
+		finish(lane, err.kind == ERR_REFUSED && err.code == ASK_LEASE_LOST ? LANE_LOST : LANE_WAITS, "the verify user on %s: %s", lane->replica,
+		       err.text);
+	talloc_free(w.mem);
+}

@@ -1,0 +1,55 @@
+/*
+ * One replica's way through a run: ask, one RESTORE, ask again, record, until nothing is left to do.
+ *
+ * A lane has its own thread, its own connection to Postgres and its own conversation with the SQL Server.
+ * It may be ended anywhere: what was done is read from the server, never from memory.
+ */
+#ifndef LANDFALL_LANE_H
+#define LANDFALL_LANE_H
+
+#include <stdatomic.h>
+
+#include "common/ask_plan.h"
+#include "common/ask_restore.h"
+#include "common/config.h"
+#include "restore/target.h"
+
+enum lane_end {
+	LANE_LEVEL,  /* everything known is restored on this replica */
+	LANE_WAITS,  /* for something; why says it; tried again by itself */
+	LANE_YIELDS, /* another migration's turn */
+	LANE_BROKEN, /* a person must look; why says it */
+	LANE_LOST,   /* lease lost or the process ends: touch nothing */
+};
+
+struct lane {
+	const struct config *config;
+	const struct config_cluster *cluster;
+	const struct config_target *where;
+	const char *replica;
+	bool is_primary;
+	struct restore_run run;       /* the lane's own copy */
+	const struct chain *chain;
+	struct guid family;
+	atomic_bool *stop;
+
+	/* Results; why is owned by the lane. */
+	enum lane_end end;
+	char *why;
+	struct target seen;
+	bool stepped;                 /* at least one RESTORE was done */
+};
+
+/* Asks the target and says what there is to do; nothing is changed. todo and whole are owned by mem. */
+bool lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **todo, struct plan **whole, struct err *err);
+
+/* Opens the conversation under a program name that tells whose it is. */
+struct mssql *lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err);
+
+/* Restores what is to be restored. */
+void lane_walk(struct lane *lane);
+
+/* The point of no return on this replica, then the users. */
+void lane_recover(struct lane *lane);
+
+#endif

@@ -1,0 +1,233 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "common/ask_restore.h"
+#include "common/log.h"
+#include "restore/actions.h"
+#include "restore/target.h"
+#include "restore/worker.h"
+
+/*
+ * landfall-restore: some worker threads, one that keeps the leases alive, and the main thread, which carries
+ * out what people asked for and wakes the workers.
+ */
+
+enum { WORKERS_MAX = 32, BEAT_SECONDS = 4, PROBE_SECONDS = 20, POLL_MS = 500 };
+
+static struct worker worker;
+static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static volatile sig_atomic_t ended;
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	ended = 1;
+}
+
+static struct db *
+connection(const char *name)
+{
+	struct db_where where;
+
+	config_where(worker.config, &worker.config->postgres.restore, name, &where);
+	return db_new(NULL, &where);
+}
+
+static void
+wait_for_work(int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)ms % 1000 * 1000000;
+	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&wake_lock);
+	if (!atomic_load(&worker.stop))
+		pthread_cond_timedwait(&wake, &wake_lock, &until);
+	pthread_mutex_unlock(&wake_lock);
+}
+
+static void *
+work(void *ctx)
+{
+	struct db *db = connection("landfall-restore worker");
+
+	(void)ctx;
+	while (!atomic_load(&worker.stop))
+		if (!worker_turn(&worker, db))
+			wait_for_work(POLL_MS);
+	talloc_free(db);
+	return NULL;
+}
+
+static void *
+beat(void *ctx)
+{
+	struct db *db = connection("landfall-restore heartbeat");
+	struct err err = { 0 };
+	char host[256] = "";
+
+	(void)ctx;
+	gethostname(host, sizeof(host) - 1);
+	while (!atomic_load(&worker.stop)) {
+		if (!ask_worker_begin(db, worker.id, host, getpid(), &err) || !ask_worker_beat(db, worker.id, &err))
+			log_warning("no sign of life could be given to Postgres", "error", err.text, NULL);
+		sd_notify(0, "WATCHDOG=1");
+		for (int i = 0; i < BEAT_SECONDS * 4 && !atomic_load(&worker.stop); i++)
+			usleep(250000);
+	}
+	talloc_free(db);
+	return NULL;
+}
+
+static void *
+probe(void *ctx)
+{
+	struct db *db = connection("landfall-restore probe");
+
+	(void)ctx;
+	while (!atomic_load(&worker.stop)) {
+		worker_probe(worker.config, db);
+		for (int i = 0; i < PROBE_SECONDS * 4 && !atomic_load(&worker.stop); i++)
+			usleep(250000);
+	}
+	talloc_free(db);
+	return NULL;
+}
+
+static bool
+new_id(char id[static 40], struct err *err)
+{
+	int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, id, 36);
+
+	if (fd >= 0)
+		close(fd);
+	if (n != 36)
+		return err_errno(err, errno, "/proc/sys/kernel/random/uuid");
+	id[36] = '\0';
+	return true;
+}
+
+static bool
+begin(const char *path, struct err *err)
+{
+	struct config *config = config_load(NULL, path, err);
+	struct mssql_target *targets = NULL;
+	const char **names;
+	size_t n = 0;
+
+	if (config == NULL || !new_id(worker.id, err))
+		return false;
+	worker.config = config;
+	if (config->restore.work == NULL)
+		return err_set(err, ERR_OPERATOR, 0, "%s has no restore.work", path == NULL ? "the configuration" : path);
+	names = talloc_array(config, const char *, config->n_clusters + 1);
+	for (unsigned c = 0; c < config->n_clusters; c++) {
+		names[c] = config->clusters[c].name;
+		for (unsigned i = 0; i < config->clusters[c].n_targets; i++) {
+			targets = talloc_realloc(config, targets, struct mssql_target, n + 1);
+			targets[n++] = target_of(&config->clusters[c], &config->clusters[c].targets[i]);
+		}
+	}
+	worker.clusters = db_text_array(config, names, config->n_clusters);
+	mkdir(config->restore.work, 0700);
+	return mssql_setup(config->restore.work, targets, n, err);
+}
+
+static void
+say_ready(const char *file)
+{
+	FILE *f = file == NULL ? NULL : fopen(file, "we");
+
+	sd_notify(0, "READY=1");
+	if (f != NULL) {
+		fprintf(f, "0 %d\n", getpid());
+		fclose(f);
+	}
+	log_info("ready", "worker", worker.id, NULL);
+}
+
+static void
+serve(void)
+{
+	struct db *db = connection("landfall-restore actions");
+	struct err err = { 0 };
+	bool woken;
+
+	db_listen(db, "landfall_work", &err);
+	while (!ended) {
+		while (!ended && actions_turn(db))
+			;
+		if (!db_wait(db, POLL_MS, -1, &woken, &err))
+			usleep(POLL_MS * 1000);
+		else if (woken) {
+			pthread_mutex_lock(&wake_lock);
+			pthread_cond_broadcast(&wake);
+			pthread_mutex_unlock(&wake_lock);
+		}
+	}
+	talloc_free(db);
+}
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "ready-file", required_argument, NULL, 'r' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+int
+main(int argc, char **argv)
+{
+	const char *config = NULL, *ready = NULL;
+	pthread_t threads[WORKERS_MAX + 2];
+	struct err err = { 0 };
+	int opt, n;
+
+	while ((opt = getopt_long(argc, argv, "c:r:h", options, NULL)) != -1) {
+		if (opt == 'c')
+			config = optarg;
+		else if (opt == 'r')
+			ready = optarg;
+		else {
+			fprintf(opt == 'h' ? stdout : stderr, "usage: landfall-restore [--config FILE] [--ready-file FILE]\n");
+			return opt == 'h' ? 0 : 2;
+		}
+	}
+	log_begin("landfall-restore");
+	if (!begin(config, &err)) {
+		log_error("cannot start", "error", err.text, NULL);
+		return 1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+	n = worker.config->restore.workers;
+	n = n < 1 ? 4 : n > WORKERS_MAX ? WORKERS_MAX : n;
+	for (int i = 0; i < n + 2; i++)
+		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : work, NULL) != 0) {
+			log_error("cannot start a thread", NULL);
+			return 1;
+		}
+	say_ready(ready);
+	serve();
+	atomic_store(&worker.stop, true);
+	sd_notify(0, "STOPPING=1");
+	/* A RESTORE that runs is not worth waiting for: the next worker reads the server's state and goes on. */
+	log_info("ends", NULL);
+	_exit(0);
+}

@@ -1,0 +1,92 @@
+#include "restore/target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/tsql.h"
+
+enum { QUESTION_SECONDS = 30 };
+
+static const char *
+value(const struct mssql_rows *rows, size_t row, const char *name)
+{
+	return mssql_rows_value(rows, row, mssql_rows_column(rows, name));
+}
+
+static void
+read_database(struct target *t, const struct mssql_rows *rows, int *id)
+{
+	const char *state = value(rows, 0, "state"), *guid;
+
+	t->exists = true;
+	*id = atoi(value(rows, 0, "database_id"));
+	t->is_restoring = state != NULL && atoi(state) == 1;
+	t->is_online = state != NULL && atoi(state) == 0;
+	snprintf(t->state, sizeof(t->state), "%s", value(rows, 0, "state_desc") == NULL ? "unknown" : value(rows, 0, "state_desc"));
+	/* Files may stand at different points: the lowest counts, and rows come in that order. */
+	lsn_parse(value(rows, 0, "redo_start_lsn"), &t->redo);
+	if ((guid = value(rows, 0, "redo_start_fork_guid")) != NULL)
+		guid_parse(guid, &t->fork);
+	if ((guid = value(rows, 0, "differential_base_guid")) != NULL)
+		guid_parse(guid, &t->base);
+}
+
+static void
+read_requests(struct target *t, const struct mssql_rows *rows, int id)
+{
+	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
+		const char *database = value(rows, i, "database_id"), *program = value(rows, i, "program_name");
+
+		if (database == NULL || atoi(database) != id)
+			continue;
+		t->busy = atoi(value(rows, i, "session_id"));
+		snprintf(t->busy_program, sizeof(t->busy_program), "%s", program == NULL ? "" : program);
+	}
+}
+
+/* The base is the newest full in the history; what master_files says of it is only the second best source. */
+static void
+read_history(struct target *t, const struct mssql_rows *rows)
+{
+	for (size_t i = mssql_rows_count(rows); i-- > 0;) {
+		const char *type = value(rows, i, "restore_type"), *set = value(rows, i, "backup_set_uuid");
+
+		if (set == NULL)
+			continue;
+		guid_parse(set, &t->last_set);
+		if (type != NULL && type[0] == 'D')
+			guid_parse(set, &t->base);
+	}
+}
+
+bool
+target_ask(struct mssql *ms, const char *database, struct target *t, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct mssql_rows *rows, *requests, *history;
+	bool good;
+	int id = 0;
+
+	memset(t, 0, sizeof(*t));
+	strcpy(t->state, "absent");
+	mssql_limit(ms, QUESTION_SECONDS);
+	good = mssql_run(ms, mem, tsql_ask_database(mem, database), &rows, NULL, NULL, NULL, err) &&
+	       mssql_run(ms, mem, tsql_ask_requests(mem), &requests, NULL, NULL, NULL, err) &&
+	       mssql_run(ms, mem, tsql_ask_history(mem, database), &history, NULL, NULL, NULL, err);
+	mssql_limit(ms, 0);
+	if (good && mssql_rows_count(rows) > 0) {
+		read_database(t, rows, &id);
+		read_requests(t, requests, id);
+		read_history(t, history);
+	}
+	talloc_free(mem);
+	return good;
+}
+
+struct mssql_target
+target_of(const struct config_cluster *c, const struct config_target *t)
+{
+	return (struct mssql_target){ .name = t->name, .host = t->host, .port = t->port == 0 ? 1433 : t->port, .ca_file = c->ca_file,
+		.login = c->login, .password_file = c->password_file };
+}

@@ -1,0 +1,29 @@
+/*
+ * What the target says of one database: asked before and after every step.
+ */
+#ifndef LANDFALL_TARGET_H
+#define LANDFALL_TARGET_H
+
+#include <stdbool.h>
+
+#include "common/config.h"
+#include "common/lsn.h"
+#include "common/mssql.h"
+
+struct target {
+	bool exists, is_restoring, is_online;
+	char state[32];      /* the server's word: RESTORING, ONLINE, RECOVERY_PENDING, …; absent when there is none */
+	struct lsn redo;     /* none while ONLINE or after a full that was broken off */
+	struct guid fork, base;
+	struct guid last_set; /* newest set in restorehistory: written at completion only */
+	int busy;            /* session that restores it now, 0 for none */
+	char busy_program[132];
+};
+
+/* The conversation's time limit is set for short questions and put back to none. */
+bool target_ask(struct mssql *ms, const char *database, struct target *target, struct err *err);
+
+/* mssql's view of one replica of the configuration. Borrows. */
+struct mssql_target target_of(const struct config_cluster *cluster, const struct config_target *t);
+
+#endif

@@ -1,0 +1,397 @@
+#include "restore/worker.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "restore/lane.h"
+#include "restore/run.h"
+
+enum { IDLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 700, REPLICAS_MAX = 16 };
+
+/* One visit to a run. */
+struct visit {
+	struct worker *worker;
+	struct db *db;
+	TALLOC_CTX *mem;
+	struct restore_run run;
+	const struct config_cluster *cluster;
+	struct chain *chain;
+	struct lane lanes[REPLICAS_MAX];
+	size_t n;
+	bool has_steps, complete;
+	const char *gap;
+	char *trouble; /* why some replica could not be asked */
+};
+
+static void
+release(struct visit *v, const char *why, int again_ms)
+{
+	struct err err = { 0 };
+
+	if (!ask_release(v->db, &v->run, why, again_ms, &err))
+		log_warning("a run could not be given back", "migration", v->run.migration, "error", err.text, NULL);
+}
+
+static bool
+move(struct visit *v, enum run_event event, const char *text, const char *failure)
+{
+	const char *to = run_next(v->run.state, v->run.is_uat, event);
+	struct err err = { 0 };
+	bool moved = false;
+
+	if (!run_knows(v->run.state, event))
+		log_error("a run met an event its state does not know", "migration", v->run.migration, "state", v->run.state, NULL);
+	if (to == NULL)
+		return true;
+	if (!ask_move(v->db, &v->run, to, text, failure, &moved, &err)) {
+		log_warning("a run could not be moved", "migration", v->run.migration, "to", to, "error", err.text, NULL);
+		return false;
+	}
+	if (moved)
+		log_info("a run moved", "migration", v->run.migration, "run", v->run.kind, "to", to, NULL);
+	return moved;
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------ */
+
+static struct guid
+family_of(const struct visit *v)
+{
+	return guid_is_null(v->run.family) ? plan_choose_family(v->chain->sets, v->chain->n, v->run.database) : v->run.family;
+}
+
+/* Which log is the last one: named, accepted by a person, or the first that says so itself. */
+static bool
+recognise_tail(struct visit *v, struct err *err)
+{
+	struct guid family = family_of(v);
+	int64_t tail = 0;
+
+	if (v->run.tail_set != 0 || !v->run.cutover)
+		return true;
+	if (v->run.last_file != NULL && !ask_set_of_file(v->db, v->run.migration, v->run.last_file, &tail, err))
+		return false;
+	if (tail == 0 && v->run.last_file == NULL && !ask_waived_tail(v->db, v->run.migration, &tail, err))
+		return false;
+	if (tail == 0 && v->run.last_file == NULL) {
+		const struct plan_set *first = NULL;
+
+		for (size_t i = 0; i < v->chain->n; i++) {
+			const struct plan_set *s = &v->chain->sets[i];
+
+			if (s->type == BAK_LOG && s->tail_norecovery && !s->duplicate && guid_equal(s->family, family) &&
+			    (first == NULL || lsn_compare(s->last_lsn, first->last_lsn) < 0))
+				first = s;
+		}
+		tail = first == NULL ? 0 : first->id;
+	}
+	if (tail == 0)
+		return true;
+	v->run.tail_set = tail;
+	return ask_tail_keep(v->db, &v->run, tail, err);
+}
+
+static const struct config_target *
+target_named(const struct config_cluster *c, const char *name)
+{
+	for (unsigned i = 0; i < c->n_targets; i++)
+		if (strcmp(c->targets[i].name, name) == 0)
+			return &c->targets[i];
+	return NULL;
+}
+
+static bool
+make_lanes(struct visit *v, struct err *err)
+{
+	struct restore_replica *list;
+	size_t n;
+
+	if (!ask_replicas(v->db, v->mem, v->run.id, &list, &n, err))
+		return false;
+	for (size_t i = 0; i < n && v->n < REPLICAS_MAX; i++) {
+		struct lane *lane = &v->lanes[v->n];
+
+		if (list[i].left_out != NULL)
+			continue;
+		*lane = (struct lane){ .config = v->worker->config, .cluster = v->cluster, .where = target_named(v->cluster, list[i].name),
+			.replica = list[i].name, .is_primary = list[i].ordinal == 0, .run = v->run, .chain = v->chain, .family = family_of(v),
+			.stop = &v->worker->stop };
+		if (lane->where == NULL)
+			return err_set(err, ERR_OPERATOR, 0, "replica %s of cluster %s is not in the configuration", list[i].name, v->run.cluster);
+		v->n++;
+	}
+	return v->n > 0 ? true : err_set(err, ERR_OPERATOR, 0, "cluster %s has no replica for this run", v->run.cluster);
+}
+
+/* Keeps the plan that the console shows; the primary's view is the one that counts. */
+static bool
+keep_plan(struct visit *v, const struct plan *todo, const struct plan *whole, struct err *err)
+{
+	int64_t *restored;
+	size_t n;
+	json_t *json;
+	char *text;
+	bool good;
+
+	if (!ask_restored(v->db, v->mem, v->run.id, &restored, &n, err))
+		return false;
+	json = plan_json(todo, whole, restored, n);
+	text = json_dumps(json, JSON_COMPACT);
+	good = ask_plan_keep(v->db, &v->run, text, err);
+	free(text);
+	json_decref(json);
+	v->complete = todo->complete;
+	v->gap = todo->n_gaps > 0 ? talloc_strdup(v->mem, todo->gaps[0].text) : NULL;
+	return good;
+}
+
+/* Asks every replica; a replica that is away is said and does not stop the others. */
+static bool
+survey(struct visit *v, struct err *err)
+{
+	for (size_t i = 0; i < v->n; i++) {
+		TALLOC_CTX *mem = talloc_new(v->mem);
+		struct lane *lane = &v->lanes[i];
+		struct plan *todo, *whole;
+		struct err away = { 0 };
+		struct mssql *ms;
+
+		lane->run = v->run;
+		ms = lane_open(mem, lane, &away);
+		if (ms == NULL || !lane_plan(mem, lane, ms, &todo, &whole, &away)) {
+			v->trouble = talloc_asprintf(v->mem, "%s%s%s", v->trouble == NULL ? "" : v->trouble, v->trouble == NULL ? "" : "; ", away.text);
+			ask_replica_saw(v->db, &v->run, lane->replica, "away", (struct lsn){ 0 }, (struct guid){ { 0 } }, err);
+			talloc_free(mem);
+			continue;
+		}
+		if (!ask_replica_saw(v->db, &v->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err) ||
+		    (lane->is_primary && !keep_plan(v, todo, whole, err)))
+			return false;
+		v->has_steps = v->has_steps || todo->n_steps > 0;
+		talloc_free(mem);
+	}
+	return true;
+}
+
+/* ---- walking ------------------------------------------------------------------------------------------------- */
+
+static void *
+lane_thread(void *ctx)
+{
+	lane_walk(ctx);
+	return NULL;
+}
+
+static void
+walk_lanes(struct visit *v)
+{
+	pthread_t threads[REPLICAS_MAX];
+	bool started[REPLICAS_MAX] = { false };
+
+	for (size_t i = 0; i < v->n; i++) {
+		v->lanes[i].run = v->run;
+		started[i] = pthread_create(&threads[i], NULL, lane_thread, &v->lanes[i]) == 0;
+		if (!started[i])
+			lane_walk(&v->lanes[i]);
+	}
+	for (size_t i = 0; i < v->n; i++)
+		if (started[i])
+			pthread_join(threads[i], NULL);
+}
+
+/* The worst end of all lanes, with the reasons of those that ended so. */
+static enum lane_end
+worst(struct visit *v, const char **why)
+{
+	enum lane_end end = LANE_LEVEL;
+	char *text = NULL;
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->lanes[i].end > end)
+			end = v->lanes[i].end;
+	for (size_t i = 0; i < v->n; i++)
+		if (v->lanes[i].end == end && v->lanes[i].why != NULL)
+			text = talloc_asprintf(v->mem, "%s%s%s", text == NULL ? "" : text, text == NULL ? "" : "; ", v->lanes[i].why);
+	*why = text;
+	return end;
+}
+
+static const char *
+waits_when_level(const struct visit *v)
+{
+	if (v->trouble != NULL)
+		return v->trouble;
+	if (v->gap != NULL)
+		return v->gap;
+	if (v->chain->n == 0 || guid_is_null(family_of(v)))
+		return "a full backup";
+	if (strcmp(v->run.state, "cutover") == 0)
+		return v->run.tail_set == 0 ? "the tail: a log backup taken WITH NORECOVERY" : "recover, or the gates before it";
+	if (strcmp(v->run.state, "waiting") == 0)
+		return "a full backup that can be restored";
+	return v->run.is_uat ? NULL : "the next log backup, or cutover";
+}
+
+static void
+after_level(struct visit *v)
+{
+	bool anything = false;
+
+	for (size_t i = 0; i < v->n; i++)
+		anything = anything || v->lanes[i].seen.is_restoring;
+	/* A rehearsal goes on to RECOVERY by itself, but never over a gap; production stays for a person. */
+	if (v->trouble == NULL && anything && (!v->run.is_uat || v->complete))
+		move(v, RUN_ALL_RESTORED, v->run.is_uat ? "everything known is restored" : "every replica has everything known", NULL);
+	release(v, waits_when_level(v), v->trouble != NULL ? TROUBLE_MS : strcmp(v->run.state, "recovering") == 0 ? 0 : IDLE_MS);
+}
+
+static void
+go_restore(struct visit *v)
+{
+	struct err err = { 0 };
+	const char *who, *why;
+	bool slot;
+
+	if (!ask_slot(v->db, v->mem, &v->run, &slot, &who, &err)) {
+		release(v, NULL, TROUBLE_MS);
+		return;
+	}
+	if (!slot) {
+		release(v, who, SLOT_MS);
+		return;
+	}
+	if (!move(v, RUN_STEPS_BEGIN, "restoring begins", NULL)) {
+		release(v, NULL, 0);
+		return;
+	}
+	ask_waits(v->db, &v->run, NULL, &err);
+	walk_lanes(v);
+	switch (worst(v, &why)) {
+	case LANE_LEVEL:
+		release(v, NULL, 0); /* looked at again at once: more may have come */
+		break;
+	case LANE_WAITS:
+		release(v, why, TROUBLE_MS);
+		break;
+	case LANE_YIELDS:
+		release(v, why, SLOT_MS);
+		break;
+	case LANE_BROKEN:
+		log_error("a restore needs a person", "migration", v->run.migration, "why", why, NULL);
+		ask_reload(v->db, v->mem, &v->run, &err);
+		move(v, RUN_BROKEN, why, why);
+		release(v, why, IDLE_MS);
+		break;
+	case LANE_LOST:
+		log_warning("a run was left", "migration", v->run.migration, "why", why, NULL);
+		break;
+	}
+}
+
+static void
+go_recover(struct visit *v)
+{
+	struct lane *lane = &v->lanes[0];
+	struct err err = { 0 };
+	bool moved;
+
+	lane->run = v->run;
+	lane_recover(lane);
+	if (lane->end == LANE_LEVEL) {
+		if (!ask_online(v->db, &v->run, &moved, &err))
+			log_warning("a recovered run could not be recorded", "migration", v->run.migration, "error", err.text, NULL);
+		release(v, NULL, 0);
+	} else if (lane->end == LANE_BROKEN) {
+		move(v, RUN_BROKEN, lane->why, lane->why);
+		release(v, lane->why, IDLE_MS);
+	} else if (lane->end != LANE_LOST) {
+		release(v, lane->why, TROUBLE_MS);
+	}
+}
+
+static void
+go(struct visit *v)
+{
+	struct err err = { 0 };
+
+	v->cluster = config_cluster(v->worker->config, v->run.cluster);
+	v->chain = ask_chain(v->db, v->mem, v->run.migration, &err);
+	if (v->chain == NULL || !recognise_tail(v, &err) || !make_lanes(v, &err)) {
+		release(v, err.text, TROUBLE_MS);
+		return;
+	}
+	if (strcmp(v->run.state, "recovering") == 0) {
+		go_recover(v);
+		return;
+	}
+	if (v->chain->n == 0) {
+		release(v, "a full backup", IDLE_MS);
+		return;
+	}
+	if (!survey(v, &err)) {
+		release(v, err.text, TROUBLE_MS);
+		return;
+	}
+	if (v->run.hold != NULL)
+		release(v, talloc_asprintf(v->mem, "on hold: %s", v->run.hold), IDLE_MS);
+	else if (v->has_steps)
+		go_restore(v);
+	else
+		after_level(v);
+}
+
+bool
+worker_turn(struct worker *worker, struct db *db)
+{
+	struct visit v = { .worker = worker, .db = db, .mem = talloc_new(NULL) };
+	struct err err = { 0 };
+	bool got = false;
+
+	if (!ask_claim(db, v.mem, worker->id, worker->clusters, &v.run, &got, &err))
+		log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
+	else if (got)
+		go(&v);
+	for (size_t i = 0; i < v.n; i++)
+		talloc_free(v.lanes[i].why);
+	talloc_free(v.mem);
+	return got;
+}
+
+/* ---- clusters ---------------------------------------------------------------------------------------------------- */
+
+static void
+probe(const struct config_cluster *c, unsigned i, struct db *db)
+{
+	static const char question[] = "SELECT CONVERT(nvarchar(128), SERVERPROPERTY('ProductVersion')) AS product,"
+	                               " CONVERT(int, DATABASEPROPERTYEX(N'master', 'Version')) AS version";
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct mssql_target t = target_of(c, &c->targets[i]);
+	struct err err = { 0 }, away = { 0 };
+	struct mssql *ms = mssql_open(mem, &t, "landfall/probe", NULL, &away);
+	struct mssql_rows *rows = NULL;
+	const char *version = NULL;
+
+	if (ms != NULL) {
+		mssql_limit(ms, 10);
+		if (mssql_run(ms, mem, question, &rows, NULL, NULL, NULL, &away))
+			version = mssql_rows_value(rows, 0, 1);
+	}
+	ask_replica_is(db, c->name, t.name, (int)i, version != NULL ? "up" : "away", version != NULL ? NULL : away.text,
+	               version != NULL ? mssql_rows_value(rows, 0, 0) : NULL, version == NULL ? 0 : atoi(version), &err);
+	talloc_free(mem);
+}
+
+void
+worker_probe(const struct config *config, struct db *db)
+{
+	struct err err = { 0 };
+
+	for (unsigned c = 0; c < config->n_clusters; c++) {
+		for (unsigned i = 0; i < config->clusters[c].n_targets; i++)
+			probe(&config->clusters[c], i, db);
+		ask_cluster_version(db, config->clusters[c].name, &err);
+	}
+}
