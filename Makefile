@@ -68,11 +68,14 @@ $(foreach d,$(DAEMONS),$(eval $(call DAEMON,$(d))))
 # The command line lives beside the console, because they share their views.
 $(B)/landfall: $(B)/obj/console/cli_main.o $(B)/lib/console.a $(COMMON)
 
-standin: $(B)/landfall-standin
+standin: $(B)/landfall-standin $(B)/landfall-sql
 $(B)/lib/standin.a: $(call objects,$(call sources,tests/standin))
 $(B)/landfall-standin: $(B)/obj/tests/standin/main.o $(B)/lib/standin.a $(COMMON)
 
-$(PROGRAMS) $(B)/landfall-standin:
+# Runs T-SQL for tests and the demo; not installed.
+$(B)/landfall-sql: $(B)/obj/tests/sql/main.o $(COMMON)
+
+$(PROGRAMS) $(B)/landfall-standin $(B)/landfall-sql:
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
