@@ -186,6 +186,17 @@ ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *f
 	return gate_replicas(db, mem, id, facts, err);
 }
 
+bool
+gates_of_run(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate gates[GATE_N], struct err *err)
+{
+	struct gate_facts facts;
+
+	if (!ask_gate_facts(db, mem, run, &facts, err))
+		return false;
+	gates_decide(mem, &facts, gates);
+	return true;
+}
+
 /* ---- the plan as JSON ---------------------------------------------------------------------------------------- */
 
 static json_t *

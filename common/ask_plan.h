@@ -22,6 +22,7 @@ struct chain *ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, s
 const struct chain_file *chain_files(const struct chain *chain, const struct plan_set *set);
 
 bool ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *facts, struct err *err);
+bool gates_of_run(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate gates[GATE_N], struct err *err);
 
 /*
  * The plan as kept in run.plan: steps still to do, why each other file is not used, gaps, and whether the

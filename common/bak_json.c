@@ -105,9 +105,23 @@ media(const struct bak *bak)
 	return o;
 }
 
-static json_t *
-file_of(const struct bak_file *f)
+/*
+ * The list at the head of the set says how much of a file the data pass holds and what the file's base was
+ * when the backup began; the list at its end counts the second pass (pages changed meanwhile) and names
+ * this very set as base. Which of the two FILELISTONLY prints for these three columns is not known for
+ * certain; the head's agree with the sizes of the data that follow.
+ */
+static const struct bak_file *
+at_head(const struct bak_set *s, size_t i)
 {
+	return s->head != NULL && i < s->head->n_files && s->head->files[i].file_id == s->files[i].file_id ? &s->head->files[i]
+	                                                                                                   : &s->files[i];
+}
+
+static json_t *
+file_of(const struct bak_set *set, size_t i)
+{
+	const struct bak_file *f = &set->files[i], *head = at_head(set, i);
 	json_t *o = json_object();
 	char type[2] = { f->type, '\0' };
 
@@ -123,12 +137,12 @@ file_of(const struct bak_file *f)
 	json_object_set_new(o, "UniqueId", guid(f->unique_id));
 	json_object_set_new(o, "ReadOnlyLSN", json_null());
 	json_object_set_new(o, "ReadWriteLSN", json_null());
-	json_object_set_new(o, "BackupSizeInBytes", number((uint64_t)f->pages * 8192));
+	json_object_set_new(o, "BackupSizeInBytes", number((uint64_t)head->pages * 8192));
 	json_object_set_new(o, "SourceBlockSize", number(f->sector_size));
 	json_object_set_new(o, "FileGroupId", number(f->group_id));
 	json_object_set_new(o, "LogGroupGUID", json_null());
-	json_object_set_new(o, "DifferentialBaseLSN", lsn(f->differential_base_lsn));
-	json_object_set_new(o, "DifferentialBaseGUID", guid(f->differential_base_guid));
+	json_object_set_new(o, "DifferentialBaseLSN", lsn(head->differential_base_lsn));
+	json_object_set_new(o, "DifferentialBaseGUID", guid(head->differential_base_guid));
 	json_object_set_new(o, "IsReadOnly", json_null());
 	json_object_set_new(o, "IsPresent", json_null());
 	json_object_set_new(o, "TDEThumbprint", json_null());
@@ -232,7 +246,7 @@ bak_json_set(const struct bak *bak, const struct bak_set *s)
 	set_identity(o, bak, s);
 	set_chain(o, s);
 	for (size_t i = 0; i < s->n_files; i++)
-		json_array_append_new(files, file_of(&s->files[i]));
+		json_array_append_new(files, file_of(s, i));
 	json_object_set_new(o, "files", files);
 	json_object_set_new(o, "pages", pages(s));
 	json_object_set_new(o, "provisional", bit(!s->final));

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "common/ask_plan.h"
-
 static const char *
 chain_why(const struct gate_facts *f)
 {
@@ -68,15 +66,4 @@ gates_decide(TALLOC_CTX *parent, const struct gate_facts *f, struct gate gates[G
 	gates[GATE_REPLICAS] = (struct gate){ "replicas-at-tail", false, replicas_why(parent, f) };
 	for (int i = 0; i < GATE_N; i++)
 		gates[i].open = gates[i].why == NULL;
-}
-
-bool
-gates_of_run(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate gates[GATE_N], struct err *err)
-{
-	struct gate_facts facts;
-
-	if (!ask_gate_facts(db, mem, run, &facts, err))
-		return false;
-	gates_decide(mem, &facts, gates);
-	return true;
 }

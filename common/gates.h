@@ -1,7 +1,7 @@
 /*
  * The gates before RECOVERY: four questions, each with its reason when the answer is no.
  *
- * gates_decide is pure; gates_of_run asks Postgres for the facts. A closed gate's why is a sentence for the
+ * Pure; gates_of_run in ask_plan.h asks Postgres for the facts. A closed gate's why is a sentence for the
  * person who has to open it.
  */
 #ifndef LANDFALL_GATES_H
@@ -13,7 +13,6 @@
 
 #include <talloc.h>
 
-#include "common/db.h"
 #include "common/lsn.h"
 
 enum { GATE_CHAIN, GATE_FROZEN, GATE_QUIET, GATE_REPLICAS, GATE_N };
@@ -36,7 +35,5 @@ struct gate_facts {
 };
 
 void gates_decide(TALLOC_CTX *parent, const struct gate_facts *facts, struct gate gates[GATE_N]);
-
-bool gates_of_run(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate gates[GATE_N], struct err *err);
 
 #endif

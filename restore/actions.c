@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
+#include "common/ask_plan.h"
 #include "common/ask_restore.h"
-#include "common/gates.h"
 #include "common/log.h"
 
 /* One action on one run (or, for file ones, on the migration). Refusals are words in said, not errors. */
