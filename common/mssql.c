@@ -74,7 +74,7 @@ on_error(DBPROCESS *proc, int severity, int number, int os_error, char *text, ch
 
 	(void)severity;
 	if (ms == NULL || !ms->is_open || number != SYBETIME) {
-		if (ms != NULL && number != SYBESMSG && number != SYBETIME)
+		if (ms != NULL && number != SYBESMSG && number != SYBETIME && ms->login_refused == 0)
 			snprintf(ms->said, sizeof(ms->said), "%s%s%s", text == NULL ? "" : text,
 			         os_error > 0 && os_text != NULL ? ": " : "", os_error > 0 && os_text != NULL ? os_text : "");
 		return INT_CANCEL;
@@ -216,7 +216,7 @@ say_why_not(const struct mssql *ms, struct err *err)
 
 	if (ms->login_refused != 0)
 		return err_set(err, ms->login_refused == 18456 || ms->login_refused == 4060 ? ERR_OPERATOR : ERR_AGAIN, ms->login_refused,
-		               "%s (%s:%d) refuses the log-in %s: %s", t->name, t->host, t->port, t->login, ms->said);
+		               "%s (%s:%d) refuses the log-in %s: message %d, %s", t->name, t->host, t->port, t->login, ms->login_refused, ms->said);
 	return err_set(err, ERR_AGAIN, 0, "%s (%s:%d) cannot be reached over TLS: %s; is it up, and is its certificate for this name and "
 	               "signed by %s?", t->name, t->host, t->port, ms->said[0] == '\0' ? "no answer" : ms->said, t->ca_file);
 }

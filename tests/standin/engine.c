@@ -90,6 +90,7 @@ file_open(const char *path, bool read_only)
 	}
 	sqlite3_db_config(db, SQLITE_DBCONFIG_MAINDBNAME, "dbo");
 	sqlite3_create_collation(db, "TSQL", SQLITE_UTF8, NULL, collate);
+	sqlite3_create_collation(db, "SQL", SQLITE_UTF8, NULL, collate); /* as queries written anew name it */
 	sqlite3_busy_timeout(db, 20000);
 	if (!read_only)
 		run_sql(db, "PRAGMA synchronous=FULL; PRAGMA journal_mode=DELETE; PRAGMA foreign_keys=OFF;");
@@ -1146,6 +1147,18 @@ engine_login_drop(struct engine *e, const char *login)
 
 	pthread_mutex_lock(&e->lock);
 	good = CHANGE(e->meta, "DELETE FROM login WHERE name = ?", login) && sqlite3_changes(e->meta) == 1;
+	pthread_mutex_unlock(&e->lock);
+	return good;
+}
+
+bool
+engine_login_promote(struct engine *e, const char *login, bool is_admin)
+{
+	bool good;
+
+	pthread_mutex_lock(&e->lock);
+	good = CHANGE(e->meta, is_admin ? "UPDATE login SET admin = 1 WHERE name = ?" : "UPDATE login SET admin = 0 WHERE name = ?", login) &&
+	       sqlite3_changes(e->meta) == 1;
 	pthread_mutex_unlock(&e->lock);
 	return good;
 }

@@ -123,6 +123,7 @@ bool engine_login_drop(struct engine *e, const char *login);
 bool engine_login_check(struct engine *e, const char *login, const char *password);
 bool engine_login_is_admin(struct engine *e, const char *login);
 bool engine_login_exists(struct engine *e, const char *login);
+bool engine_login_promote(struct engine *e, const char *login, bool is_admin); /* sysadmin or not; false: no such */
 
 /* ---- backup and restore ---------------------------------------------------------------------------------- */
 

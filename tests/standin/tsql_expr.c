@@ -147,6 +147,7 @@ static const struct {
 	{ "type_name", 1, 1, R_NAME, NULL },
 	{ "unicode", 1, 1, R_INT, "unicode" },
 	{ "upper", 1, 1, R_FIRST, "upper" },
+	{ "user_id", 0, 1, R_INT, NULL },
 	{ "user_name", 0, 1, R_NAME, NULL },
 	{ "xact_state", 0, 0, R_INT, NULL },
 	{ "year", 1, 1, R_INT, NULL },

@@ -1,0 +1,28 @@
+# What the stories share. Sourced, not run.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+B=${B:-build}
+case $B in /*) ;; *) B=$PWD/$B ;; esac
+BAD=0
+T=$(mktemp -d "${TMPDIR:-/tmp}/landfall-flow-XXXXXX")
+chmod 755 "$T"
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; BAD=1; [ -z "${2:-}" ] || printf '# %s\n' "$2"; }
+# check NAME COMMAND…: the command must succeed.
+check() {
+	local name=$1 said
+	shift
+	if said=$("$@" 2>&1); then ok "$name"; else not_ok "$name" "$(printf '%s' "$said" | tail -n 8)"; fi
+}
+same() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected [$2], got [$3]"; fi; }
+has() { if printf '%s' "$3" | grep -qF -- "$2"; then ok "$1"; else not_ok "$1" "expected [$2] in [$(printf '%s' "$3" | head -c 600)]"; fi; }
+# wait_for SECONDS COMMAND…: tried until it succeeds.
+wait_for() {
+	local until=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $until ] || return 1
+		sleep 0.1
+	done
+}
+finish() { exit $BAD; }
