@@ -1,0 +1,175 @@
+#include "common/ask_view.h"
+
+#include <string.h>
+
+#include "common/ask_plan.h"
+
+/* One value that Postgres builds as JSON. */
+static json_t *
+ask_json(struct db *db, struct err *err, const char *sql, const char *a, const char *b)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	json_t *o = NULL;
+	json_error_t why;
+	size_t n = b != NULL ? 2 : a != NULL ? 1 : 0;
+
+	if (db_ask(db, mem, &r, err, sql, n, (const char *const[]){ a, b })) {
+		o = rows_count(r) == 0 || rows_is_null(r, 0, 0) ? json_null() : json_loads(rows_text(r, 0, 0), JSON_DECODE_ANY, &why);
+		if (o == NULL)
+			err_set(err, ERR_BUG, 0, "a view is no JSON: %s", why.text);
+	}
+	talloc_free(mem);
+	return o;
+}
+
+#define STAGE "case when p.state = 'waiting' and exists (select 1 from upload u where u.migration = m.id and u.state <> 'gone')" \
+	" then 'receiving' else p.state end"
+
+/* What the guide's intake asks and nobody has answered yet. */
+#define MISSING "(select coalesce(json_agg(k order by o), '[]') from unnest(array['size', 'agent_url', 'portal_url', 'contact_name'," \
+	" 'contact_email', 'source_version', 'backup_encryption', 'rencthumbprint_empty', 'integrations', 'upgrade_path', 'mail'])" \
+	" with ordinality as f(k, o) where not (m.intake ? k) or m.intake->>k is null)"
+
+json_t *
+view_migrations(struct db *db, struct err *err)
+{
+	return ask_json(db, err, "select coalesce(json_agg(json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name,"
+		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'failure', p.failure,"
+		" 'files', (select count(*) from upload u where u.migration = m.id and u.state = 'arrived'),"
+		" 'steps', (select count(*) from step s where s.run = p.id and s.state = 'done'),"
+		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict,"
+		" 'uat', (select u.state from run u where u.migration = m.id and u.kind = 'uat'),"
+		" 'downtime_seconds', extract(epoch from coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint,"
+		" 'changed_at', to_char(p.changed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by m.id), '[]')"
+		" from migration m join run p on p.migration = m.id and p.kind = 'production' where m.ended_at is null", NULL, NULL);
+}
+
+#define RUN_VIEW "json_build_object('id', r.id, 'run', r.kind, 'state', r.state, 'database', r.target_database," \
+	" 'primary', (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1)," \
+	" 'hold', r.hold, 'waits_for', r.waits_for, 'failure', r.failure, 'verdict', r.verdict," \
+	" 'tail', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set)," \
+	" 'clock_started', r.clock_started, 'recovered_at', r.recovered_at," \
+	" 'replicas', (select coalesce(json_agg(json_build_object('target', x.replica, 'state', x.state," \
+	"   'redo_start_lsn', x.redo_start_lsn::text, 'left_out', x.left_out) order by x.ordinal), '[]') from run_replica x where x.run = r.id)," \
+	/* Stripes of one set in family order; a stripe sent twice is named once. */ \
+	" 'restored', (select coalesce(json_agg(n.name order by s.finished_at, s.id, n.family_number), '[]') from step s" \
+	"   join lateral (select distinct on (f.family_number) f.family_number, u.name from media_family f join upload u on u.id = f.upload" \
+	"     and u.state = 'arrived' where f.backup_set = s.backup_set order by f.family_number, u.id) n on true" \
+	"   where s.run = r.id and s.state = 'done'" \
+	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
+	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \
+	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb))"
+
+static bool
+add_gates(struct db *db, json_t *run, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct gate gates[GATE_N];
+	json_t *list = json_array();
+	bool good = gates_of_run(db, mem, json_integer_value(json_object_get(run, "id")), gates, err);
+
+	for (int i = 0; good && i < GATE_N; i++)
+		json_array_append_new(list, json_pack("{s:s,s:b,s:s?}", "name", gates[i].name, "open", gates[i].open, "why", gates[i].why));
+	json_object_set_new(run, "gates", list);
+	talloc_free(mem);
+	return good;
+}
+
+json_t *
+view_migration(struct db *db, const char *id, struct err *err)
+{
+	json_t *run, *o = ask_json(db, err, "select json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name, 'cluster', m.cluster,"
+		" 'region', m.region, 'encryption', m.encryption, 'stage', " STAGE ", 'missing', " MISSING ", 'hold', p.hold, 'intake', m.intake,"
+		" 'runs', (select json_agg(" RUN_VIEW " order by r.kind) from run r where r.migration = m.id),"
+		" 'files', (select coalesce(json_agg(json_build_object('name', u.name, 'state', u.state, 'bytes', u.bytes, 'sha256', u.sha256,"
+		"   'findings', to_json(u.findings), 'reason', u.reason, 'version', u.version) order by u.name), '[]') from (select distinct on (u.name) u.*"
+		"   from upload u where u.migration = m.id and u.state <> 'gone' order by u.name, u.version desc, u.id desc) u))"
+		" from migration m join run p on p.migration = m.id and p.kind = 'production' where m.id = $1", id, NULL);
+	size_t i;
+
+	if (o == NULL || json_is_null(o))
+		return o;
+	json_array_foreach(json_object_get(o, "runs"), i, run)
+		if (!add_gates(db, run, err)) {
+			json_decref(o);
+			return NULL;
+		}
+	return o;
+}
+
+json_t *
+view_queue(struct db *db, struct err *err)
+{
+	return ask_json(db, err, "select json_build_object('clusters', (select coalesce(json_agg(json_build_object('name', c.name, 'slots', c.slots,"
+		" 'running', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
+		"    'steps', (select coalesce(json_agg(json_build_object('replica', s.replica, 'kind', s.kind, 'percent', s.percent,"
+		"       'since', extract(epoch from now() - s.started_at)::bigint)), '[]') from step s where s.run = r.id and s.state = 'running'))"
+		"    order by r.id), '[]')"
+		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.has_slot and r.lease_until > now()),"
+		" 'waiting', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'why', r.waits_for,"
+		"    'since', extract(epoch from now() - r.changed_at)::bigint) order by r.next_try), '[]')"
+		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.wants_slot and not r.has_slot),"
+		" 'blocked', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
+		"    'why', coalesce('on hold: ' || r.hold, r.failure, r.waits_for)) order by r.id), '[]')"
+		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and not r.wants_slot and not r.has_slot"
+		"    and r.state not in ('online', 'verified') and (r.hold is not null or r.failure is not null or r.waits_for is not null)))"
+		" order by c.name), '[]') from cluster c))", NULL, NULL);
+}
+
+json_t *
+view_status(struct db *db, struct err *err)
+{
+	return ask_json(db, err, "select json_build_object('schema_version', (select max(version) from schema_migration),"
+		" 'workers', (select coalesce(json_agg(json_build_object('program', w.program, 'host', w.host, 'pid', w.pid,"
+		"   'beat_seconds_ago', extract(epoch from now() - w.beat_at)::bigint) order by w.program, w.started_at), '[]') from worker w"
+		"   where w.beat_at > now() - interval '1 hour'),"
+		" 'clusters', (select coalesce(json_agg(json_build_object('name', c.name, 'region', c.region, 'slots', c.slots,"
+		"   'replicas', (select json_agg(json_build_object('name', r.name, 'state', r.state, 'said', r.said, 'server_version', r.server_version,"
+		"     'seen_seconds_ago', extract(epoch from now() - r.seen_at)::bigint) order by r.ordinal) from replica r where r.cluster = c.name))"
+		"   order by c.name), '[]') from cluster c))", NULL, NULL);
+}
+
+json_t *
+view_keys(struct db *db, const char *id, struct err *err)
+{
+	return ask_json(db, err, "select coalesce(json_agg(json_build_object('fingerprint', fingerprint, 'type', type, 'comment', comment,"
+		" 'from', to_json(from_list), 'expires_at', expires_at, 'added_at', added_at, 'added_by', added_by, 'revoked_at', revoked_at)"
+		" order by id), '[]') from key where migration = $1", id, NULL);
+}
+
+json_t *
+view_history(struct db *db, const char *id, struct err *err)
+{
+	return ask_json(db, err, "select json_build_object('steps', (select coalesce(json_agg(s.o), '[]') from (select json_build_object("
+		" 'run', r.kind, 'replica', s.replica, 'kind', s.kind, 'state', s.state, 'attempts', s.attempts, 'percent', s.percent, 'said', s.said,"
+		" 'file', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = s.backup_set),"
+		" 'seconds', extract(epoch from coalesce(s.finished_at, now()) - s.started_at),"
+		" 'messages', (select coalesce(json_agg(json_build_object('number', g.number, 'severity', g.severity, 'text', g.text) order by g.id), '[]')"
+		"   from message g where g.step = s.id)) o from step s join run r on r.id = s.run where r.migration = $1 order by s.id desc limit 100) s),"
+		" 'events', (select coalesce(json_agg(e.o), '[]') from (select json_build_object('at', to_char(e.at at time zone 'UTC',"
+		"  'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'kind', e.kind, 'text', e.text, 'actor', e.actor) o from event e where e.migration = $1"
+		"  order by e.seq desc limit 100) e))", id, NULL);
+}
+
+json_t *
+view_report(struct db *db, const char *id, const char *run, struct err *err)
+{
+	return ask_json(db, err, "select v.result from verification v join run r on r.id = v.run where r.migration = $1 and r.kind = $2"
+		" and v.state = 'done' order by v.id desc limit 1", id, run);
+}
+
+json_t *
+view_metrics(struct db *db, struct err *err)
+{
+	return ask_json(db, err, "select json_build_object('runs', (select coalesce(json_agg(json_build_object('kind', kind, 'state', state, 'n', n)), '[]')"
+		"  from (select kind, state, count(*) n from run group by kind, state) r),"
+		" 'uploads', (select coalesce(json_agg(json_build_object('state', state, 'n', n, 'bytes', b)), '[]')"
+		"  from (select state, count(*) n, sum(bytes) b from upload group by state) u),"
+		" 'steps', (select coalesce(json_agg(json_build_object('kind', kind, 'state', state, 'n', n)), '[]')"
+		"  from (select kind, state, count(*) n from step group by kind, state) s),"
+		" 'waiting', (select count(*) from run where wants_slot),"
+		" 'replicas_away', (select count(*) from replica where state = 'away'),"
+		" 'oldest_beat', (select coalesce(max(extract(epoch from now() - beat_at)), 0) from worker where beat_at > now() - interval '10 min'))",
+		NULL, NULL);
+}

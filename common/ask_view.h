@@ -1,0 +1,27 @@
+/*
+ * What people look at: the same views for the command line and the console's pages, as JSON.
+ *
+ * Each returns a new reference, or NULL with err. Text in them is the customer's and anybody's: escape it
+ * for the place it is shown in.
+ */
+#ifndef LANDFALL_ASK_VIEW_H
+#define LANDFALL_ASK_VIEW_H
+
+#include <jansson.h>
+
+#include "common/db.h"
+
+json_t *view_migrations(struct db *db, struct err *err);
+/* json null when there is no such migration. Gates are in each run. */
+json_t *view_migration(struct db *db, const char *id, struct err *err);
+json_t *view_queue(struct db *db, struct err *err);
+json_t *view_status(struct db *db, struct err *err);
+json_t *view_keys(struct db *db, const char *id, struct err *err);
+/* Newest steps with their messages, and newest events. */
+json_t *view_history(struct db *db, const char *id, struct err *err);
+/* The latest finished verification's result (landfall.verify/1); json null when there is none. */
+json_t *view_report(struct db *db, const char *id, const char *run, struct err *err);
+/* Counters for /metrics. */
+json_t *view_metrics(struct db *db, struct err *err);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * landfall: the command line. Noun first; every command knows --json and --help; exit codes are stable.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "console/cli.h"
+#include "console/cmd_inspect.h"
+
+static const struct cli_command commands[] = {
+	{ "db", "migrate", cmd_db_migrate, "db migrate", "applies the schema and writes the clusters of the configuration" },
+	{ "migration", "create", cmd_migration_create,
+	  "migration create --customer C --region R --cluster K --database D [--from intake.yaml] [--encryption refuse|allow] [--no-uat]",
+	  "makes a migration; prints its id, which is the SFTP user name" },
+	{ "migration", "list", cmd_migration_list, "migration list", "all migrations with their stage" },
+	{ "migration", "show", cmd_migration_show, "migration show M", "runs, gates, files and what is missing" },
+	{ "migration", "plan", cmd_migration_plan, "migration plan M [--run uat|production]", "what will be restored, and why each other file will not" },
+	{ "migration", "hold", cmd_migration_hold, "migration hold M --reason R [--run uat|production]", "nothing is restored until it is released" },
+	{ "migration", "release", cmd_migration_release, "migration release M [--run uat|production]", "goes on" },
+	{ "migration", "retry", cmd_migration_retry, "migration retry M [--run uat|production]", "tries a failed run again" },
+	{ "migration", "clock", cmd_migration_clock, "migration clock M start|stop", "the customer's downtime begins or ends" },
+	{ "migration", "cutover", cmd_migration_cutover,
+	  "migration cutover M [--run uat|production] [--last-file F] [--wait] [--timeout SECONDS] [--then-recover --yes --confirm M]",
+	  "the source is off: restores the tail and stops at the gates" },
+	{ "migration", "recover", cmd_migration_recover, "migration recover M [--run uat|production] [--wait] [--timeout SECONDS] [--yes --confirm M]",
+	  "the point of no return: the primary comes ONLINE" },
+	{ "migration", "leave-out", cmd_migration_leave_out, "migration leave-out M --replica NAME --reason R", "goes on without one replica" },
+	{ "migration", "verify", cmd_migration_verify, "migration verify M [--run uat|production] [--wait] [--timeout SECONDS]", "verifies again" },
+	{ "migration", "report", cmd_migration_report, "migration report M [--run uat|production] [--format text|json]", "the verification's report" },
+	{ "key", "add", cmd_key_add, "key add M --file K.pub", "lets a customer's SSH public key in" },
+	{ "key", "list", cmd_key_list, "key list M", "the keys of a migration" },
+	{ "key", "revoke", cmd_key_revoke, "key revoke M FINGERPRINT", "shuts a key out and ends its sessions" },
+	{ "file", "list", cmd_file_list, "file list M", "files of a migration" },
+	{ "file", "accept-as-tail", cmd_file_accept, "file accept-as-tail M FILE --reason R", "takes a log for the last one although it was not taken WITH NORECOVERY" },
+	{ "queue", NULL, cmd_queue, "queue", "what runs, what waits and why, per cluster" },
+	{ "status", NULL, cmd_status, "status", "Postgres, workers, clusters" },
+};
+
+static void
+help(FILE *out, const char *noun)
+{
+	fprintf(out, "usage: landfall [--config FILE] NOUN VERB …\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (noun == NULL || strcmp(commands[i].noun, noun) == 0)
+			fprintf(out, "  landfall %s\n      %s\n", commands[i].usage, commands[i].help);
+	if (noun == NULL || strcmp(noun, "inspect") == 0)
+		fprintf(out, "  landfall inspect [--json] FILE…\n  landfall inspect --chain [--stop-at TIME] [--json] FILE…\n"
+		        "      reads backup files, without any server; plans their restore order\n");
+	fprintf(out, "\nEvery command knows --json and --help. The configuration is --config, LANDFALL_CONFIG, or /etc/landfall/landfall.yaml.\n"
+	        "Exit: 0 fine, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 not ready (gate, gap, hold),\n"
+	        "7 not verified or damaged, 9 time limit, 10 Postgres not reachable.\n");
+}
+
+/* Takes out the options that every command knows, wherever they stand; returns how many words are left. */
+static int
+take_common(struct cli *c, int argc, char **argv, bool *wants_help)
+{
+	int n = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			c->json = true;
+		else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			*wants_help = true;
+		else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+			c->config_path = argv[++i];
+		else if (strncmp(argv[i], "--config=", 9) == 0)
+			c->config_path = argv[i] + 9;
+		else
+			argv[n++] = argv[i];
+	}
+	return n;
+}
+
+static int
+run(struct cli *c, int n, char **words)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		bool alone = commands[i].verb == NULL;
+
+		if (strcmp(words[0], commands[i].noun) != 0 || (!alone && (n < 2 || strcmp(words[1], commands[i].verb) != 0)))
+			continue;
+		c->argc = n - (alone ? 1 : 2);
+		c->argv = words + (alone ? 1 : 2);
+		c->usage = commands[i].usage;
+		return commands[i].run(c);
+	}
+	cli_fail(c, CLI_USAGE, "there is no command %s%s%s", words[0], n > 1 ? " " : "", n > 1 ? words[1] : "");
+	if (!c->json)
+		help(stderr, NULL);
+	return CLI_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct cli c = { .mem = talloc_new(NULL) };
+	bool wants_help = false;
+	int n, code;
+
+	log_begin("landfall");
+	/* inspect has options of its own and needs no configuration. */
+	if (argc > 1 && strcmp(argv[1], "inspect") == 0) {
+		code = cmd_inspect(argc - 2, argv + 2);
+		talloc_free(c.mem);
+		return code;
+	}
+	n = take_common(&c, argc - 1, argv + 1, &wants_help);
+	if (wants_help || n == 0) {
+		help(wants_help ? stdout : stderr, wants_help && n > 0 ? argv[1] : NULL);
+		code = wants_help ? CLI_FINE : CLI_USAGE;
+	} else {
+		code = run(&c, n, argv + 1);
+	}
+	talloc_free(c.mem);
+	return code;
+}

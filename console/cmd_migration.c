@@ -1,0 +1,655 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/ask_admin.h"
+#include "common/ask_plan.h"
+#include "common/ask_view.h"
+#include "common/text.h"
+#include "console/cli.h"
+#include "console/intake.h"
+
+enum { WAIT_SECONDS = 3600, POLL_US = 200000 };
+
+/* ---- create ------------------------------------------------------------------------------------------------ */
+
+static int
+create(struct cli *c, const struct intake *in, const char *encryption, bool no_uat)
+{
+	struct admin_migration m = { in->customer, in->region, in->cluster, in->database, encryption, NULL, !no_uat };
+	struct err err = { 0 };
+	const char *region, *id;
+	json_t *intake;
+	int code, version;
+	bool found;
+	char *text;
+
+	if ((code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
+		return code;
+	if (!ask_cluster(c->db, c->mem, in->cluster, &found, &region, &version, &err))
+		return cli_error(c, &err);
+	if (!found)
+		return cli_fail(c, CLI_NOT_FOUND, "there is no cluster %s (status shows them)", in->cluster);
+	if (strcmp(region, in->region) != 0)
+		return cli_fail(c, CLI_USAGE, "cluster %s is in region %s, not %s", in->cluster, region, in->region);
+	if (!intake_check(in, version, &err))
+		return cli_fail(c, CLI_USAGE, "%s", err.text);
+	intake = intake_json(in);
+	text = json_dumps(intake, JSON_COMPACT);
+	m.intake = text;
+	json_decref(intake);
+	found = ask_migration_create(c->db, c->mem, &m, &id, &err);
+	free(text);
+	if (!found)
+		return cli_error(c, &err);
+	if (c->json)
+		cli_json(json_pack("{s:s}", "id", id));
+	else
+		printf("%s\nnext: landfall key add %s --file customer.pub\n", id, id);
+	return CLI_FINE;
+}
+
+int
+cmd_migration_create(struct cli *c)
+{
+	struct intake given = { 0 }, *in = &given;
+	const char *from = NULL, *encryption = "refuse", *customer = NULL, *region = NULL, *cluster = NULL, *database = NULL, *size = NULL,
+		*agent = NULL, *portal = NULL, *contact = NULL, *email = NULL, *source = NULL, *path = NULL;
+	bool no_uat = false;
+	const struct cli_option options[] = {
+		{ "--from", &from, NULL }, { "--encryption", &encryption, NULL }, { "--no-uat", NULL, &no_uat }, { "--customer", &customer, NULL },
+		{ "--region", &region, NULL }, { "--cluster", &cluster, NULL }, { "--database", &database, NULL }, { "--size", &size, NULL },
+		{ "--agent-url", &agent, NULL }, { "--portal-url", &portal, NULL }, { "--contact", &contact, NULL }, { "--email", &email, NULL },
+		{ "--source-version", &source, NULL }, { "--upgrade-path", &path, NULL },
+	};
+	struct { char **to; const char *text, *name; bool needed; } fields[12];
+	struct err err = { 0 };
+	int code = cli_take(c, options, sizeof(options) / sizeof(options[0]), NULL, 0, 0);
+
+	if (code != CLI_FINE)
+		return code;
+	if (strcmp(encryption, "refuse") != 0 && strcmp(encryption, "allow") != 0)
+		return cli_fail(c, CLI_USAGE, "--encryption is refuse or allow");
+	if (from != NULL && (in = intake_load(c->mem, from, &err)) == NULL)
+		return cli_fail(c, access(from, F_OK) != 0 ? CLI_NOT_FOUND : CLI_USAGE, "%s", err.text);
+	memset(fields, 0, sizeof(fields));
+#define FIELD(i, member, value, label, must) fields[i].to = &in->member, fields[i].text = value, fields[i].name = label, fields[i].needed = must
+	FIELD(0, customer, customer, "customer", true);
+	FIELD(1, region, region, "region", true);
+	FIELD(2, cluster, cluster, "cluster", true);
+	FIELD(3, database, database, "database", true);
+	FIELD(4, size, size, "size", false);
+	FIELD(5, agent_url, agent, "agent-url", false);
+	FIELD(6, portal_url, portal, "portal-url", false);
+	FIELD(7, contact_name, contact, "contact", false);
+	FIELD(8, contact_email, email, "email", false);
+	FIELD(9, source_version, source, "source-version", false);
+	FIELD(10, upgrade_path, path, "upgrade-path", false);
+	for (int i = 0; i < 11; i++) {
+		if (fields[i].text != NULL)
+			*fields[i].to = talloc_strdup(c->mem, fields[i].text);
+		if (fields[i].needed && (*fields[i].to == NULL || (*fields[i].to)[0] == '\0'))
+			return cli_fail(c, CLI_USAGE, "%s is missing (--%s, or in the intake file)", fields[i].name, fields[i].name);
+	}
+	return create(c, in, encryption, no_uat);
+}
+
+/* ---- looking -------------------------------------------------------------------------------------------------- */
+
+int
+cmd_migration_list(struct cli *c)
+{
+	struct err err = { 0 };
+	json_t *list, *m;
+	size_t i;
+	int code = cli_take(c, NULL, 0, NULL, 0, 0);
+
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
+		return code;
+	if ((list = view_migrations(c->db, &err)) == NULL)
+		return cli_error(c, &err);
+	if (c->json) {
+		cli_json(list);
+		return CLI_FINE;
+	}
+	json_array_foreach(list, i, m)
+		printf("%-8s %-20s %-20s %-8s %-11s %s\n", cli_get(c, m, "id"), cli_get(c, m, "customer"), cli_get(c, m, "database"),
+		       cli_get(c, m, "cluster"), cli_get(c, m, "stage"), json_is_string(json_object_get(m, "hold")) ? cli_get(c, m, "hold")
+		       : cli_get(c, m, "waits_for"));
+	json_decref(list);
+	return CLI_FINE;
+}
+
+/* The migration, or NULL with *code set. */
+static json_t *
+load(struct cli *c, const char *id, int *code)
+{
+	struct err err = { 0 };
+	json_t *m = view_migration(c->db, id, &err);
+
+	if (m == NULL)
+		*code = cli_error(c, &err);
+	else if (json_is_null(m))
+		*code = cli_fail(c, CLI_NOT_FOUND, "there is no migration %s (migration list shows them)", id);
+	return m == NULL || json_is_null(m) ? NULL : m;
+}
+
+static json_t *
+run_of(json_t *m, const char *kind)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(json_object_get(m, "runs"), i, r)
+		if (strcmp(json_string_value(json_object_get(r, "run")), kind) == 0)
+			return r;
+	return NULL;
+}
+
+static void
+print_plan(const struct cli *c, json_t *r)
+{
+	json_t *x, *f;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(r, "steps_todo"), i, x)
+		json_array_foreach(json_object_get(x, "files"), k, f)
+			printf("    to do      %s (%s)\n", cli_text(c, json_string_value(f)), cli_get(c, x, "type"));
+	json_array_foreach(json_object_get(r, "gaps"), i, x)
+		printf("    gap: %s\n", cli_get(c, x, "text"));
+	json_array_foreach(json_object_get(r, "unused"), i, x)
+		json_array_foreach(json_object_get(x, "files"), k, f)
+			printf("    not used   %s: %s, %s\n", cli_text(c, json_string_value(f)), cli_get(c, x, "reason"), cli_get(c, x, "text"));
+}
+
+static void
+print_run(const struct cli *c, json_t *r)
+{
+	json_t *x;
+	size_t i;
+
+	printf("  %s: %s as %s%s%s\n", cli_get(c, r, "run"), cli_get(c, r, "state"), cli_get(c, r, "database"),
+	       json_is_string(json_object_get(r, "waits_for")) ? ", waiting for: " : "",
+	       json_is_string(json_object_get(r, "waits_for")) ? cli_get(c, r, "waits_for") : "");
+	if (json_is_string(json_object_get(r, "hold")))
+		printf("    on hold: %s\n", cli_get(c, r, "hold"));
+	if (json_is_string(json_object_get(r, "failure")))
+		printf("    failed: %s (migration retry, when it is mended)\n", cli_get(c, r, "failure"));
+	json_array_foreach(json_object_get(r, "replicas"), i, x)
+		printf("    %-10s %-10s at %s\n", cli_get(c, x, "target"), cli_get(c, x, "state"), cli_get(c, x, "redo_start_lsn"));
+	json_array_foreach(json_object_get(r, "restored"), i, x)
+		printf("    restored   %s\n", cli_text(c, json_string_value(x)));
+	print_plan(c, r);
+	json_array_foreach(json_object_get(r, "gates"), i, x)
+		printf("    gate %-18s %s%s\n", cli_get(c, x, "name"), json_is_true(json_object_get(x, "open")) ? "open" : "closed: ",
+		       json_is_true(json_object_get(x, "open")) ? "" : cli_get(c, x, "why"));
+	if (json_is_string(json_object_get(r, "verdict")))
+		printf("    verdict: %s\n", cli_get(c, r, "verdict"));
+}
+
+static void
+print_files(const struct cli *c, json_t *m)
+{
+	json_t *f, *word;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(m, "files"), i, f) {
+		printf("  %-10s %10s  %s", cli_get(c, f, "state"), text_size((uint64_t)json_integer_value(json_object_get(f, "bytes"))).s,
+		       cli_get(c, f, "name"));
+		json_array_foreach(json_object_get(f, "findings"), k, word)
+			printf(" [%s]", cli_text(c, json_string_value(word)));
+		if (json_is_string(json_object_get(f, "reason")))
+			printf("  %s", cli_get(c, f, "reason"));
+		putchar('\n');
+	}
+}
+
+int
+cmd_migration_show(struct cli *c)
+{
+	const char *id;
+	json_t *m, *r;
+	size_t i;
+	int code = cli_take(c, NULL, 0, &id, 1, 1);
+
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+		return code;
+	if (c->json) {
+		cli_json(m);
+		return CLI_FINE;
+	}
+	printf("%s  %s, database %s, cluster %s: %s\n", id, cli_get(c, m, "customer"), cli_get(c, m, "database"), cli_get(c, m, "cluster"),
+	       cli_get(c, m, "stage"));
+	json_array_foreach(json_object_get(m, "runs"), i, r)
+		print_run(c, r);
+	print_files(c, m);
+	if (json_array_size(json_object_get(m, "missing")) > 0) {
+		printf("  missing in the intake:");
+		json_array_foreach(json_object_get(m, "missing"), i, r)
+			printf(" %s", json_string_value(r));
+		putchar('\n');
+	}
+	json_decref(m);
+	return CLI_FINE;
+}
+
+int
+cmd_migration_plan(struct cli *c)
+{
+	const char *id, *kind = "production";
+	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	json_t *m, *r;
+	int code = cli_take(c, options, 1, &id, 1, 1);
+
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+		return code;
+	if ((r = run_of(m, kind)) == NULL)
+		code = cli_fail(c, CLI_NOT_FOUND, "%s has no %s run", id, kind);
+	else if (c->json)
+		cli_json(json_pack("{s:O,s:O,s:O,s:O}", "restored", json_object_get(r, "restored"), "steps", json_object_get(r, "steps_todo"), "unused",
+			json_object_get(r, "unused"), "gaps", json_object_get(r, "gaps")));
+	else
+		print_plan(c, r);
+	json_decref(m);
+	return code;
+}
+
+int
+cmd_file_list(struct cli *c)
+{
+	const char *id;
+	json_t *m;
+	int code = cli_take(c, NULL, 0, &id, 1, 1);
+
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+		return code;
+	if (c->json)
+		cli_json(json_incref(json_object_get(m, "files")));
+	else
+		print_files(c, m);
+	json_decref(m);
+	return CLI_FINE;
+}
+
+/* ---- asking for something ------------------------------------------------------------------------------------------ */
+
+static int
+say_done(struct cli *c, const char *said)
+{
+	if (c->json)
+		cli_json(json_pack("{s:s}", "said", said));
+	else
+		printf("%s\n", cli_text(c, said));
+	return CLI_FINE;
+}
+
+/* Connects, finds the run (kind NULL: all runs), acts. */
+static int
+act(struct cli *c, const char *id, const char *kind, const char *action, json_t *args)
+{
+	const char *said = "";
+	int64_t run;
+	int code = cli_connect(c, CLI_OPERATOR);
+
+	if (code == CLI_FINE)
+		code = cli_run(c, id, kind, &run);
+	if (code == CLI_FINE && (code = cli_act(c, id, run, action, args, &said)) == CLI_FINE)
+		return say_done(c, said);
+	return code;
+}
+
+int
+cmd_migration_hold(struct cli *c)
+{
+	const char *id, *kind = NULL, *reason = NULL;
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--reason", &reason, NULL } };
+	int code = cli_take(c, options, 2, &id, 1, 1);
+
+	if (code == CLI_FINE && reason == NULL)
+		code = cli_fail(c, CLI_USAGE, "--reason is missing: whoever finds the hold at night will ask");
+	return code != CLI_FINE ? code : act(c, id, kind, "hold", json_pack("{s:s}", "reason", reason));
+}
+
+int
+cmd_migration_release(struct cli *c)
+{
+	const char *id, *kind = NULL;
+	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	int code = cli_take(c, options, 1, &id, 1, 1);
+
+	return code != CLI_FINE ? code : act(c, id, kind, "release", json_object());
+}
+
+int
+cmd_migration_retry(struct cli *c)
+{
+	const char *id, *kind = "production";
+	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	int code = cli_take(c, options, 1, &id, 1, 1);
+
+	return code != CLI_FINE ? code : act(c, id, kind, "retry", json_object());
+}
+
+int
+cmd_migration_clock(struct cli *c)
+{
+	const char *words[2];
+	int code = cli_take(c, NULL, 0, words, 2, 2);
+
+	if (code == CLI_FINE && strcmp(words[1], "start") != 0 && strcmp(words[1], "stop") != 0)
+		code = cli_fail(c, CLI_USAGE, "the clock can be told start or stop, not %s", words[1]);
+	return code != CLI_FINE ? code : act(c, words[0], "production", words[1][3] == 'r' ? "clock-start" : "clock-stop", json_object());
+}
+
+int
+cmd_migration_leave_out(struct cli *c)
+{
+	const char *id, *replica = NULL, *reason = NULL;
+	const struct cli_option options[] = { { "--replica", &replica, NULL }, { "--reason", &reason, NULL } };
+	int code = cli_take(c, options, 2, &id, 1, 1);
+
+	if (code == CLI_FINE && (replica == NULL || reason == NULL))
+		code = cli_fail(c, CLI_USAGE, "--replica and --reason are needed");
+	return code != CLI_FINE ? code : act(c, id, "production", "leave-out", json_pack("{s:s,s:s}", "replica", replica, "reason", reason));
+}
+
+int
+cmd_file_accept(struct cli *c)
+{
+	const char *words[2], *reason = NULL;
+	const struct cli_option options[] = { { "--reason", &reason, NULL } };
+	int code = cli_take(c, options, 1, words, 2, 2);
+
+	if (code == CLI_FINE && reason == NULL)
+		code = cli_fail(c, CLI_USAGE, "--reason is missing: it is a waiver of the proof that nothing was lost");
+	return code != CLI_FINE ? code : act(c, words[0], NULL, "accept-as-tail", json_pack("{s:s,s:s}", "file", words[1], "reason", reason));
+}
+
+/* ---- cutover and recover ------------------------------------------------------------------------------------------------ */
+
+struct waiting { const char *id, *kind; long seconds; };
+
+static bool
+seconds_of(const char *text, long *out)
+{
+	char *end;
+
+	*out = strtol(text, &end, 10);
+	return *end == '\0' && *out > 0 && *out <= 7 * 86400;
+}
+
+/* Every gate's reason in lines; NULL when all are open. */
+static char *
+closed_gates(const struct cli *c, json_t *run)
+{
+	char *why = NULL;
+	json_t *g;
+	size_t i;
+
+	json_array_foreach(json_object_get(run, "gates"), i, g)
+		if (!json_is_true(json_object_get(g, "open")))
+			why = talloc_asprintf(c->mem, "%s%sgate %s: %s", why == NULL ? "" : why, why == NULL ? "" : "\n",
+			                      json_string_value(json_object_get(g, "name")), json_string_value(json_object_get(g, "why")));
+	return why;
+}
+
+/* What will not pass by waiting: a hold, a gap, a failure. */
+static const char *
+hopeless(const struct cli *c, json_t *run)
+{
+	const char *hold = json_string_value(json_object_get(run, "hold")), *failure = json_string_value(json_object_get(run, "failure"));
+	json_t *gap = json_array_get(json_object_get(run, "gaps"), 0);
+
+	if (hold != NULL)
+		return talloc_asprintf(c->mem, "on hold: %s (migration release)", hold);
+	if (strcmp(json_string_value(json_object_get(run, "state")), "failed") == 0)
+		return talloc_asprintf(c->mem, "failed: %s", failure == NULL ? "see migration show" : failure);
+	return gap == NULL ? NULL : talloc_asprintf(c->mem, "gap: %s", json_string_value(json_object_get(gap, "text")));
+}
+
+static void
+show_progress(const struct cli *c, json_t *run, char **last)
+{
+	const char *waits = json_string_value(json_object_get(run, "waits_for"));
+	char *now = talloc_asprintf(c->mem, "%s%s%s", json_string_value(json_object_get(run, "state")), waits == NULL ? "" : ", waiting for: ",
+	                            waits == NULL ? "" : cli_text(c, waits));
+
+	if (!c->json && (*last == NULL || strcmp(*last, now) != 0))
+		fprintf(stderr, "%s\n", now);
+	*last = now;
+}
+
+static int
+wait_gates(struct cli *c, const struct waiting *w)
+{
+	time_t until = time(NULL) + w->seconds;
+	char *last = NULL, *why = NULL;
+	int code = CLI_FINE;
+
+	for (;; usleep(POLL_US)) {
+		json_t *m = load(c, w->id, &code), *run;
+		const char *never;
+
+		if (m == NULL)
+			return code;
+		run = run_of(m, w->kind);
+		show_progress(c, run, &last);
+		why = closed_gates(c, run);
+		never = hopeless(c, run);
+		if (strstr("recovering online verified", json_string_value(json_object_get(run, "state"))) != NULL)
+			why = NULL;
+		json_decref(m);
+		if (why == NULL)
+			return CLI_FINE;
+		if (never != NULL)
+			return cli_fail(c, CLI_NOT_READY, "%s\n%s", never, why);
+		if (time(NULL) >= until)
+			return cli_fail(c, CLI_TIMED_OUT, "not ready within %ld s:\n%s", w->seconds, why);
+	}
+}
+
+static int
+wait_online(struct cli *c, const struct waiting *w)
+{
+	time_t until = time(NULL) + w->seconds;
+	char *last = NULL;
+	int code = CLI_FINE;
+
+	for (;; usleep(POLL_US)) {
+		json_t *m = load(c, w->id, &code), *run;
+		const char *state;
+		bool is_online, failed;
+
+		if (m == NULL)
+			return code;
+		run = run_of(m, w->kind);
+		show_progress(c, run, &last);
+		state = json_string_value(json_object_get(run, "state"));
+		is_online = strcmp(state, "online") == 0 || strcmp(state, "verified") == 0;
+		failed = strcmp(state, "failed") == 0;
+		json_decref(m);
+		if (is_online)
+			return CLI_FINE;
+		if (failed)
+			return cli_fail(c, CLI_FAILED, "%s", last);
+		if (time(NULL) >= until)
+			return cli_fail(c, CLI_TIMED_OUT, "not ONLINE within %ld s: %s", w->seconds, last);
+	}
+}
+
+/* The danger is confirmed by typing the id; a pasted --yes alone must not hit the wrong migration. */
+static int
+confirm(const struct cli *c, const char *id, bool yes, const char *confirmed)
+{
+	char typed[64] = "";
+
+	if (yes && confirmed != NULL && strcmp(confirmed, id) == 0)
+		return CLI_FINE;
+	if (yes || confirmed != NULL || !isatty(STDIN_FILENO) || c->json)
+		return cli_fail(c, CLI_USAGE, "RECOVERY cannot be taken back: give --yes and --confirm %s", id);
+	fprintf(stderr, "RECOVERY is the point of no return: no further backup can be restored. Type %s to go on: ", id);
+	if (fgets(typed, sizeof(typed), stdin) == NULL)
+		return CLI_USAGE;
+	typed[strcspn(typed, "\r\n")] = '\0';
+	return strcmp(typed, id) == 0 ? CLI_FINE : cli_fail(c, CLI_USAGE, "that was not %s; nothing was done", id);
+}
+
+static int
+recover(struct cli *c, const struct waiting *w, bool wait)
+{
+	const char *said = "";
+	int64_t run;
+	int code = cli_run(c, w->id, w->kind, &run);
+
+	if (code == CLI_FINE)
+		code = cli_act(c, w->id, run, "recover", json_object(), &said);
+	if (code == CLI_FINE && wait)
+		code = wait_online(c, w);
+	return code != CLI_FINE ? code : say_done(c, wait ? "the primary is ONLINE; verification starts by itself" : said);
+}
+
+int
+cmd_migration_cutover(struct cli *c)
+{
+	const char *id, *kind = "production", *last = NULL, *timeout = "3600", *confirmed = NULL, *said = "";
+	bool wait = false, then = false, yes = false;
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--last-file", &last, NULL }, { "--timeout", &timeout, NULL },
+		{ "--confirm", &confirmed, NULL }, { "--wait", NULL, &wait }, { "--then-recover", NULL, &then }, { "--yes", NULL, &yes } };
+	struct waiting w;
+	int64_t run;
+	int code = cli_take(c, options, 7, &id, 1, 1);
+
+	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
+		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+	if (code == CLI_FINE && then)
+		code = confirm(c, id, yes, confirmed);
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
+		return code;
+	w.id = id;
+	w.kind = kind;
+	code = cli_act(c, id, run, "cutover", last == NULL ? json_object() : json_pack("{s:s}", "last_file", last), &said);
+	if (code == CLI_FINE && (wait || then))
+		code = wait_gates(c, &w);
+	if (code != CLI_FINE)
+		return code;
+	return then ? recover(c, &w, true) : say_done(c, wait ? "every gate is open; next: migration recover" : said);
+}
+
+int
+cmd_migration_recover(struct cli *c)
+{
+	const char *id, *kind = "production", *timeout = "3600", *confirmed = NULL;
+	bool wait = false, yes = false;
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--confirm", &confirmed, NULL },
+		{ "--wait", NULL, &wait }, { "--yes", NULL, &yes } };
+	struct waiting w;
+	int code = cli_take(c, options, 5, &id, 1, 1);
+
+	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
+		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+	if (code == CLI_FINE)
+		code = confirm(c, id, yes, confirmed);
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
+		return code;
+	w.id = id;
+	w.kind = kind;
+	return recover(c, &w, wait);
+}
+
+/* ---- verification -------------------------------------------------------------------------------------------------------- */
+
+static int
+verdict_code(const char *verdict)
+{
+	return verdict == NULL ? CLI_NOT_READY : strncmp(verdict, "verified", 8) == 0 ? CLI_FINE : strcmp(verdict, "incomplete") == 0 ? CLI_NOT_READY
+	                                                                                                                              : CLI_NOT_VERIFIED;
+}
+
+int
+cmd_migration_verify(struct cli *c)
+{
+	const char *id, *kind = "production", *timeout = "600", *said = "";
+	bool wait = false;
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--wait", NULL, &wait } };
+	struct err err = { 0 };
+	json_t *before, *now = NULL;
+	long seconds;
+	time_t until;
+	int64_t run;
+	int code = cli_take(c, options, 3, &id, 1, 1);
+
+	if (code == CLI_FINE && !seconds_of(timeout, &seconds))
+		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
+		return code;
+	before = view_report(c->db, id, kind, &err);
+	code = cli_act(c, id, run, "verify", json_object(), &said);
+	until = time(NULL) + seconds;
+	while (code == CLI_FINE && wait) {
+		usleep(POLL_US);
+		json_decref(now);
+		now = view_report(c->db, id, kind, &err);
+		if (now == NULL)
+			code = cli_error(c, &err);
+		else if (!json_is_null(now) && !json_equal(now, before)) {
+			said = talloc_strdup(c->mem, json_string_value(json_object_get(now, "verdict")));
+			code = verdict_code(said);
+			break;
+		} else if (time(NULL) >= until) {
+			code = cli_fail(c, CLI_TIMED_OUT, "not verified within %ld s", seconds);
+		}
+	}
+	json_decref(before);
+	json_decref(now);
+	if (code == CLI_FINE || code == CLI_NOT_VERIFIED)
+		say_done(c, said);
+	return code;
+}
+
+static void
+print_report(const struct cli *c, json_t *o)
+{
+	json_t *k, *e;
+	size_t i, j;
+
+	printf("%s %s: %s\n", cli_get(c, o, "migration"), cli_get(c, o, "run"), cli_get(c, o, "verdict"));
+	json_array_foreach(json_object_get(o, "checks"), i, k) {
+		printf("  %-6s %-28s", cli_get(c, k, "result"), cli_get(c, k, "id"));
+		if (strcmp(json_string_value(json_object_get(k, "result")), "pass") != 0)
+			printf(" expected %s, observed %s", cli_get(c, k, "expected"), cli_get(c, k, "observed"));
+		putchar('\n');
+		json_array_foreach(json_object_get(k, "evidence"), j, e)
+			printf("         %s\n", cli_text(c, json_string_value(e)));
+	}
+}
+
+int
+cmd_migration_report(struct cli *c)
+{
+	const char *id, *kind = "production", *format = "text";
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--format", &format, NULL } };
+	struct err err = { 0 };
+	int64_t run;
+	json_t *o;
+	int code = cli_take(c, options, 2, &id, 1, 1);
+
+	if (code == CLI_FINE && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
+		code = cli_fail(c, CLI_USAGE, "--format is text or json");
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
+		return code;
+	if ((o = view_report(c->db, id, kind, &err)) == NULL)
+		return cli_error(c, &err);
+	if (json_is_null(o)) {
+		json_decref(o);
+		return cli_fail(c, CLI_NOT_READY, "the %s run of %s has not been verified yet; it is after RECOVERY, by itself", kind, id);
+	}
+	if (c->json || strcmp(format, "json") == 0)
+		cli_json(o);
+	else {
+		print_report(c, o);
+		json_decref(o);
+	}
+	return CLI_FINE;
+}
