@@ -452,7 +452,7 @@ grant delete on check_result to landfall_verify;
 grant select on all tables in schema landfall to landfall_console;
 
 grant select on all tables in schema landfall to landfall_operator;
-grant insert on migration, run, key, action, event, verification to landfall_operator;
+grant insert on migration, run, run_replica, key, action, event to landfall_operator;
 grant update on key, migration to landfall_operator;
 grant insert, update on cluster, replica to landfall_operator;
 grant usage on sequence migration_number to landfall_operator;
