@@ -1,0 +1,14 @@
+/*
+ * One connection, in its own locked-up process: SSH, SFTP, uploads. It can name no path; whatever has a name
+ * it asks the warden for over pair, and gets a descriptor.
+ */
+#ifndef LANDFALL_SESSION_H
+#define LANDFALL_SESSION_H
+
+/* Serves a connection and ends the process. Both descriptors belong to it. */
+void session_main(int connection, int pair, const char *address) __attribute__((noreturn));
+
+/* Reads one file that was found at start-up, says what it is, and ends the process. */
+void session_reader(int file, int pair, const char *name) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,110 @@
+#include "receiver/spawner.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "receiver/jail.h"
+#include "receiver/session.h"
+#include "receiver/ssh.h"
+#include "receiver/talk.h"
+
+static void
+tell_spawned(int fd, uint32_t number, pid_t pid, int pidfd)
+{
+	struct talk_out out;
+	struct err err = { 0 };
+
+	talk_start(&out, TALK_SPAWNED, 0);
+	talk_u32(&out, number);
+	talk_u32(&out, (uint32_t)pid);
+	if (pidfd >= 0)
+		talk_fd(&out, pidfd);
+	if (!talk_send(fd, &out, &err))
+		_exit(0);
+}
+
+static void
+spawn(int fd, struct talk_frame *f)
+{
+	uint32_t number = bytes_u32(&f->body);
+	uint8_t kind = bytes_u8(&f->body);
+	char *address = talk_take_text(&f->body, NULL), *name = talk_take_text(&f->body, NULL);
+	struct err err = { 0 };
+	pid_t pid = f->body.short_of || f->fds[0] < 0 || f->fds[1] < 0 ? -1 : fork();
+	int pidfd;
+
+	if (pid == 0) {
+		close(fd);
+		if (!jail_session(&err))
+			_exit(1);
+		if (kind == TALK_READER)
+			session_reader(f->fds[0], f->fds[1], name);
+		session_main(f->fds[0], f->fds[1], address);
+	}
+	pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	tell_spawned(fd, number, pid > 0 ? pid : 0, pidfd);
+	if (pidfd >= 0)
+		close(pidfd);
+	talk_close_fds(f);
+	talloc_free(address);
+	talloc_free(name);
+}
+
+static void
+reap(struct talk_frame *f)
+{
+	pid_t pid = (pid_t)bytes_u32(&f->body);
+
+	if (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static bool
+prepare(int fd, char **files, size_t n, struct err *err)
+{
+	char *fingerprints = NULL;
+	struct talk_out out;
+	bool landlock;
+
+	tzset();
+	setlocale(LC_ALL, "C");
+	signal(SIGPIPE, SIG_IGN);
+	if (!ssh_prepare(files, n, NULL, &fingerprints, err) || !jail_spawner(&landlock, err))
+		return false;
+	if (!landlock)
+		log_warning("this kernel knows no Landlock; seccomp alone keeps sessions from opening files", NULL);
+	talk_start(&out, TALK_READY, 0);
+	talk_text(&out, fingerprints);
+	return talk_send(fd, &out, err);
+}
+
+int
+spawner_main(int fd, char **files, size_t n)
+{
+	static struct talk_frame frame;
+	struct err err = { 0 };
+
+	if (!prepare(fd, files, n, &err)) {
+		log_error("the spawner cannot start", "error", err.text, NULL);
+		return 1;
+	}
+	for (;;) {
+		int got = talk_receive(fd, &frame, &err);
+
+		if (got < 0)
+			return 0;
+		if (got > 0 && frame.type == TALK_SPAWN)
+			spawn(fd, &frame);
+		else if (got > 0 && frame.type == TALK_REAP)
+			reap(&frame);
+	}
+}

@@ -1,0 +1,417 @@
+#include "receiver/ssh.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libssh/callbacks.h>
+#include <libssh/libssh.h>
+#include <libssh/server.h>
+#include <openssl/rand.h>
+
+/*
+ * What libssh 0.10.6 needs, tried out against the stock clients:
+ *  - It never sets O_NONBLOCK on an accepted descriptor; a blocking one stops the whole loop.
+ *  - The receive window is 1.28 MB at most, which caps a 100 ms line at 6 MB/s. ssh_channel_read_timeout with a
+ *    large size grows it by public means: called outside the callbacks, when the callback has eaten the data, it
+ *    returns at once.
+ *  - ssh_channel_write writes nothing during a re-key or with a full remote window: what is left is kept and tried
+ *    again after every turn.
+ *  - A key type that the log-in does not want must be denied in the callback at the probe; otherwise libssh says
+ *    nothing and the client hangs. There is no time limit to log in but ours.
+ *  - Nothing is freed inside a callback; callback structures live as long as their channel.
+ */
+
+enum { LOGIN_SECONDS = 30, IDLE_SECONDS = 1800, WINDOW = 8 * 1024 * 1024, TURNS = 64, AUTH_TRIES_MAX = 20, OUT_MAX = 4 * 1024 * 1024 };
+
+static ssh_bind host;
+
+struct out { uint8_t *mem; size_t len, at, room; };
+
+struct channel {
+	struct ssh_link *link;
+	unsigned number;
+	ssh_channel channel;
+	struct ssh_channel_callbacks_struct calls;
+	bool is_sftp, gone, told, hangs_up;
+	size_t eaten;
+	struct out out, err;
+};
+
+struct ssh_link {
+	ssh_session session;
+	ssh_event event;
+	int fd, other_fd;
+	const struct ssh_calls *calls;
+	struct ssh_server_callbacks_struct server;
+	struct channel channels[SSH_CHANNELS_MAX];
+	unsigned n_channels;
+	bool is_in, is_dead;
+	int tries;
+	time_t begun, last_bytes;
+};
+
+static const char ciphers[] = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+static const char key_exchange[] = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,"
+	"diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256";
+static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+static const char accepted[] = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256";
+
+/* ---- before the jail ---------------------------------------------------------------------------------------- */
+
+static bool
+add_host_key(const char *file, TALLOC_CTX *mem, char **fingerprints, struct err *err)
+{
+	ssh_key key = NULL;
+	unsigned char *hash = NULL;
+	size_t len = 0;
+	char *text;
+
+	if (ssh_pki_import_privkey_file(file, NULL, NULL, NULL, &key) != SSH_OK)
+		return err_set(err, ERR_OPERATOR, 0, "host key %s cannot be read", file);
+	if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == 0) {
+		text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, len);
+		*fingerprints = talloc_asprintf_append(*fingerprints, "%s %s\n", ssh_key_type_to_char(ssh_key_type(key)), text == NULL ? "" : text);
+		ssh_string_free_char(text);
+		ssh_clean_pubkey_hash(&hash);
+	}
+	(void)mem;
+	return ssh_bind_options_set(host, SSH_BIND_OPTIONS_IMPORT_KEY, key) == SSH_OK ? true
+	     : err_set(err, ERR_OPERATOR, 0, "host key %s cannot be used (one per type)", file);
+}
+
+bool
+ssh_prepare(char **files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct err *err)
+{
+	uint8_t warm[32];
+	bool no = false;
+	ssh_key scratch = NULL;
+
+	if (ssh_init() != SSH_OK || (host = ssh_bind_new()) == NULL)
+		return err_set(err, ERR_BUG, 0, "libssh cannot start");
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
+	*fingerprints = talloc_strdup(mem, "");
+	for (size_t i = 0; i < n; i++)
+		if (!add_host_key(files[i], mem, fingerprints, err))
+			return false;
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_CIPHERS_C_S, ciphers);
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_CIPHERS_S_C, ciphers);
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_KEY_EXCHANGE, key_exchange);
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_HMAC_C_S, macs);
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_HMAC_S_C, macs);
+	ssh_bind_options_set(host, SSH_BIND_OPTIONS_PUBKEY_ACCEPTED_KEY_TYPES, accepted);
+	/* Whatever the library would open or look up later is opened now. */
+	if (RAND_bytes(warm, sizeof(warm)) == 1 && ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &scratch) == SSH_OK)
+		ssh_key_free(scratch);
+	return n > 0 ? true : err_set(err, ERR_OPERATOR, 0, "there are no host keys (receiver.host_keys)");
+}
+
+/* ---- log-in ------------------------------------------------------------------------------------------------------ */
+
+static int
+on_key(ssh_session session, const char *user, struct ssh_key_struct *key, char state, void *ctx)
+{
+	static const enum ssh_keytypes_e wanted[] = { SSH_KEYTYPE_ED25519, SSH_KEYTYPE_RSA, SSH_KEYTYPE_ECDSA_P256, SSH_KEYTYPE_ECDSA_P384,
+		SSH_KEYTYPE_ECDSA_P521 };
+	struct ssh_link *l = ctx;
+	const char *software = ssh_get_clientbanner(session);
+	char *blob = NULL;
+	bool is_wanted = false, good = false;
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		is_wanted = is_wanted || ssh_key_type(key) == wanted[i];
+	if (l->is_in || ++l->tries > AUTH_TRIES_MAX || !is_wanted || ssh_pki_export_pubkey_base64(key, &blob) != SSH_OK)
+		return SSH_AUTH_DENIED;
+	/* Both times, because the user may change between probe and signature. */
+	if (state == SSH_PUBLICKEY_STATE_NONE || state == SSH_PUBLICKEY_STATE_VALID)
+		good = l->calls->key(l->calls->ctx, user, ssh_key_type_to_char(ssh_key_type(key)), blob);
+	if (good && state == SSH_PUBLICKEY_STATE_VALID)
+		good = l->is_in = l->calls->login(l->calls->ctx, user, blob, software == NULL ? "" : software);
+	ssh_string_free_char(blob);
+	return good ? SSH_AUTH_SUCCESS : SSH_AUTH_DENIED;
+}
+
+/* ---- channels --------------------------------------------------------------------------------------------------- */
+
+static int
+on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *ctx)
+{
+	struct channel *c = ctx;
+
+	(void)session;
+	(void)channel;
+	c->link->last_bytes = time(NULL);
+	c->eaten += len;
+	if (!is_stderr && c->is_sftp && !c->gone)
+		c->link->calls->bytes(c->link->calls->ctx, c->number, data, len);
+	return (int)len;
+}
+
+static void
+on_close(ssh_session session, ssh_channel channel, void *ctx)
+{
+	(void)session;
+	(void)channel;
+	((struct channel *)ctx)->gone = true;
+}
+
+static void
+on_eof(ssh_session session, ssh_channel channel, void *ctx)
+{
+	(void)session;
+	(void)channel;
+	((struct channel *)ctx)->gone = true;
+}
+
+static int
+on_subsystem(ssh_session session, ssh_channel channel, const char *name, void *ctx)
+{
+	struct channel *c = ctx;
+
+	(void)session;
+	(void)channel;
+	if (c->is_sftp || strcmp(name, "sftp") != 0)
+		return 1;
+	c->is_sftp = true;
+	c->link->calls->open(c->link->calls->ctx, c->number);
+	return 0;
+}
+
+static ssh_channel
+on_channel(ssh_session session, void *ctx)
+{
+	struct ssh_link *l = ctx;
+	struct channel *c;
+
+	if (!l->is_in || l->n_channels == SSH_CHANNELS_MAX)
+		return NULL;
+	c = &l->channels[l->n_channels];
+	c->link = l;
+	c->number = l->n_channels++;
+	c->channel = ssh_channel_new(session);
+	c->calls = (struct ssh_channel_callbacks_struct){ .userdata = c, .channel_data_function = on_data, .channel_close_function = on_close,
+		.channel_eof_function = on_eof, .channel_subsystem_request_function = on_subsystem };
+	ssh_callbacks_init(&c->calls);
+	ssh_set_channel_callbacks(c->channel, &c->calls);
+	return c->channel;
+}
+
+/* ---- the link ------------------------------------------------------------------------------------------------------ */
+
+static int
+free_link(struct ssh_link *l)
+{
+	for (unsigned i = 0; i < l->n_channels; i++) {
+		free(l->channels[i].out.mem);
+		free(l->channels[i].err.mem);
+	}
+	if (l->event != NULL) {
+		ssh_event_remove_session(l->event, l->session);
+		ssh_event_free(l->event);
+	}
+	if (l->session != NULL) {
+		ssh_disconnect(l->session);
+		ssh_free(l->session);
+	}
+	return 0;
+}
+
+static int
+on_other(socket_t fd, int revents, void *ctx)
+{
+	struct ssh_link *l = ctx;
+
+	(void)fd;
+	(void)revents;
+	if (!l->calls->other(l->calls->ctx))
+		l->is_dead = true;
+	return 0;
+}
+
+struct ssh_link *
+ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *calls, struct err *err)
+{
+	struct ssh_link *l = talloc_zero(parent, struct ssh_link);
+	int on = 1;
+
+	talloc_set_destructor(l, free_link);
+	l->fd = fd;
+	l->other_fd = other_fd;
+	l->calls = calls;
+	l->begun = l->last_bytes = time(NULL);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	l->session = ssh_new();
+	if (l->session == NULL || ssh_bind_accept_fd(host, l->session, fd) != SSH_OK) {
+		err_set(err, ERR_AGAIN, 0, "the connection cannot be taken over: %s", ssh_get_error(host));
+		talloc_free(l);
+		return NULL;
+	}
+	ssh_set_blocking(l->session, 0);
+	l->server = (struct ssh_server_callbacks_struct){ .userdata = l, .auth_pubkey_function = on_key,
+		.channel_open_request_session_function = on_channel };
+	ssh_callbacks_init(&l->server);
+	ssh_set_server_callbacks(l->session, &l->server);
+	ssh_set_auth_methods(l->session, SSH_AUTH_METHOD_PUBLICKEY);
+	if (ssh_handle_key_exchange(l->session) == SSH_ERROR) {
+		err_set(err, ERR_AGAIN, 0, "key exchange: %s", ssh_get_error(l->session));
+		talloc_free(l);
+		return NULL;
+	}
+	l->event = ssh_event_new();
+	ssh_event_add_session(l->event, l->session);
+	ssh_event_add_fd(l->event, other_fd, POLLIN, on_other, l);
+	return l;
+}
+
+static void
+put(struct out *o, const void *mem, size_t len)
+{
+	if (o->at == o->len)
+		o->at = o->len = 0;
+	if (o->len + len > o->room) {
+		memmove(o->mem, o->mem + o->at, o->len - o->at);
+		o->len -= o->at;
+		o->at = 0;
+	}
+	if (o->len + len > o->room) {
+		o->room = (o->len + len) * 2;
+		o->mem = realloc(o->mem, o->room);
+		if (o->mem == NULL)
+			abort();
+	}
+	memcpy(o->mem + o->len, mem, len);
+	o->len += len;
+}
+
+void
+ssh_link_write(struct ssh_link *l, unsigned channel, const void *mem, size_t len)
+{
+	put(&l->channels[channel].out, mem, len);
+}
+
+size_t
+ssh_link_pending(const struct ssh_link *l, unsigned channel)
+{
+	return l->channels[channel].out.len - l->channels[channel].out.at;
+}
+
+void
+ssh_link_say(struct ssh_link *l, unsigned channel, const char *line)
+{
+	struct out *o = &l->channels[channel].err;
+
+	if (o->len - o->at > 64 * 1024)
+		return;
+	put(o, line, strlen(line));
+	put(o, "\r\n", 2);
+}
+
+void
+ssh_link_hang_up(struct ssh_link *l, unsigned channel)
+{
+	l->channels[channel].hangs_up = true;
+}
+
+static void
+drain(struct channel *c, struct out *o, bool is_stderr)
+{
+	while (o->at < o->len) {
+		uint32_t n = o->len - o->at > 262144 ? 262144 : (uint32_t)(o->len - o->at);
+		int sent = is_stderr ? ssh_channel_write_stderr(c->channel, o->mem + o->at, n) : ssh_channel_write(c->channel, o->mem + o->at, n);
+
+		if (sent == SSH_ERROR)
+			c->gone = true;
+		if (sent <= 0)
+			return;
+		o->at += (size_t)sent;
+	}
+}
+
+static void
+grow_window(struct channel *c)
+{
+	static char never_filled[WINDOW];
+
+	if (c->eaten < WINDOW / 4 || c->gone)
+		return;
+	c->eaten = 0;
+	ssh_channel_read_timeout(c->channel, never_filled, sizeof(never_filled), 0, 0);
+}
+
+static void
+tend_channels(struct ssh_link *l)
+{
+	for (unsigned i = 0; i < l->n_channels; i++) {
+		struct channel *c = &l->channels[i];
+
+		if (c->told)
+			continue;
+		drain(c, &c->err, true);
+		drain(c, &c->out, false);
+		if (!c->gone && !c->hangs_up) {
+			grow_window(c);
+			continue;
+		}
+		if (!c->told && c->is_sftp)
+			l->calls->closed(l->calls->ctx, c->number);
+		/* What the end of an upload had to say still goes out. */
+		drain(c, &c->err, true);
+		drain(c, &c->out, false);
+		c->told = true;
+		ssh_channel_request_send_exit_status(c->channel, 0);
+		ssh_channel_send_eof(c->channel);
+		ssh_channel_close(c->channel);
+	}
+}
+
+/* A client that sent its last channel's EOF and goes away by itself. */
+static bool
+is_over(const struct ssh_link *l)
+{
+	time_t now = time(NULL);
+
+	return l->is_dead || (ssh_get_status(l->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0 || (!l->is_in && now - l->begun > LOGIN_SECONDS) ||
+	       now - l->last_bytes > IDLE_SECONDS;
+}
+
+/* Descriptors of the event: 0 at once, else until something happens. */
+static int
+wait_ms(const struct ssh_link *l, bool busy)
+{
+	if (busy)
+		return 0;
+	for (unsigned i = 0; i < l->n_channels; i++)
+		if (l->channels[i].out.len > l->channels[i].out.at || l->channels[i].err.len > l->channels[i].err.at)
+			return 20; /* WINDOW_ADJUST wakes us; a re-key's end may not */
+	return 1000;
+}
+
+void
+ssh_link_run(struct ssh_link *l)
+{
+	bool busy = false;
+
+	while (!is_over(l)) {
+		if (ssh_event_dopoll(l->event, wait_ms(l, busy)) == SSH_ERROR)
+			break;
+		busy = false;
+		if (l->is_dead || !l->calls->turn(l->calls->ctx, &busy))
+			break;
+		tend_channels(l);
+	}
+	for (unsigned i = 0; i < l->n_channels; i++)
+		if (!l->channels[i].told && l->channels[i].is_sftp) {
+			l->channels[i].told = true;
+			l->calls->closed(l->calls->ctx, l->channels[i].number);
+		}
+}

@@ -1,0 +1,61 @@
+/*
+ * One upload as its bytes arrive: to disk at their offsets, and in order to the digest and the backup reader.
+ *
+ * Bytes may come in any order. What is in order is fed as it lands; the rest, and what was there before a
+ * resume, is read back from the file once. Early verdicts refuse at once what the policy refuses, and every
+ * later call says the same. The descriptor belongs to the upload until upload_close.
+ */
+#ifndef LANDFALL_UPLOAD_H
+#define LANDFALL_UPLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <talloc.h>
+
+#include "common/err.h"
+#include "receiver/talk.h"
+
+struct upload;
+
+/* fd is open for reading and writing. policy is borrowed. */
+struct upload *upload_new(TALLOC_CTX *parent, int fd, const struct talk_opened *opened, const struct talk_policy *policy);
+
+uint64_t upload_number(const struct upload *u);
+uint64_t upload_size(const struct upload *u);    /* as a client would see it */
+uint64_t upload_solid(const struct upload *u);   /* bytes from 0 without a hole */
+int upload_fd(const struct upload *u);
+
+/* False: the sentence for the client is in err (ERR_REFUSED, or errno's). */
+bool upload_write(struct upload *u, uint64_t offset, const void *mem, size_t len, struct err *err);
+bool upload_truncate(struct upload *u, uint64_t size, struct err *err);
+bool upload_sync(struct upload *u, struct err *err);
+
+/* Reads back a slice of what was not fed yet; true while there is more to do. */
+bool upload_catch_up(struct upload *u);
+
+/* From now on every WRITE and the CLOSE fail with this reason. */
+void upload_revoke(struct upload *u, const char *reason);
+const char *upload_reason(const struct upload *u); /* NULL while nothing is wrong */
+
+/* Words of findings so far, by comma. */
+const char *upload_findings(struct upload *u, TALLOC_CTX *mem);
+
+struct upload_end {
+	enum talk_verdict verdict;
+	uint64_t bytes;
+	char sha256[65];     /* "" when not known */
+	const char *reason;  /* on the context given */
+	char *facts;         /* JSON, on the context given */
+};
+
+/* Makes the bytes durable, decides, and closes the descriptor. is_closed: the client said CLOSE; otherwise the
+ * connection broke and the upload stays partial whatever it holds. */
+bool upload_close(struct upload *u, TALLOC_CTX *mem, bool is_closed, struct upload_end *end, struct err *err);
+
+/* Reads a file from 0 to its end and decides as upload_close would; for files found at start-up. */
+bool upload_examine(int fd, TALLOC_CTX *mem, const struct talk_opened *opened, const struct talk_policy *policy, struct upload_end *end,
+                    struct err *err);
+
+#endif
