@@ -423,9 +423,11 @@ decide(struct upload *u, TALLOC_CTX *mem, bool is_closed, struct upload_end *end
 	} else if (u->opened.backup_name && end->bytes == 0) {
 		end->verdict = TALK_PARTIAL;
 		end->reason = "nothing has arrived yet";
-	} else if (u->opened.backup_name && bak_container(u->bak) == BAK_UNDECIDED) {
+	} else if (u->opened.backup_name) {
+		const char *what = bak_other_what(u->bak);
+
 		end->verdict = TALK_REFUSED;
-		end->reason = talloc_asprintf(mem, "%s: this is no SQL Server backup: it is far too short", u->opened.name);
+		end->reason = talloc_asprintf(mem, "%s: this is no SQL Server backup but %s", u->opened.name, what == NULL ? "something else" : what);
 	} else {
 		end->verdict = TALK_OTHER;
 	}

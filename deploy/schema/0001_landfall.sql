@@ -365,6 +365,8 @@ create table event (
     actor     text not null default current_user
 );
 create index event_migration on event (migration, seq desc);
+-- What the receiver tells of one journal record is told once, however often it is fed.
+create unique index event_journal on event (migration, (data->>'journal')) where data ? 'journal';
 
 create function event_is_for_ever() returns trigger language plpgsql as
 $$ begin raise exception 'events are never changed or deleted'; end $$;

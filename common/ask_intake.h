@@ -1,0 +1,28 @@
+/*
+ * What the receiver asks Postgres: keys and policies to know, arrivals to tell, and where migrations stand.
+ *
+ * Every telling has an idempotent key (the upload's uuid, the backup set's GUID), so the journal may be fed
+ * again from any earlier point.
+ */
+#ifndef LANDFALL_ASK_INTAKE_H
+#define LANDFALL_ASK_INTAKE_H
+
+#include <jansson.h>
+
+#include "common/db.h"
+
+/* {"migrations":[{id, database, allow_encrypted, newest_version, quota_bytes, quota_files}],
+ *  "keys":[{migration, type, blob, fingerprint, from:[…], expires}]}: live ones only; expires in Unix seconds or null. */
+json_t *intake_keyring(struct db *db, struct err *err);
+
+/* {"m-0001":{stage, hold, waits_for, gaps:[…], restored, verdict, failure}}, for STATUS.txt. */
+json_t *intake_standing(struct db *db, struct err *err);
+
+/*
+ * One record of the journal: an upload as it is now. facts is what the reader said (or a manifest), NULL when
+ * there is none. ERR_REFUSED when Postgres will never take it.
+ */
+bool intake_upload(struct db *db, const json_t *record, const char *facts, struct err *err);
+bool intake_progress(struct db *db, const char *upload_key, int64_t bytes, struct err *err);
+
+#endif

@@ -1,0 +1,358 @@
+#include "receiver/feed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/ask_intake.h"
+#include "common/log.h"
+
+enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000 };
+
+struct item { struct item *next; json_t *record; char *facts_path; };
+
+struct feed {
+	const struct config *config;
+	struct db *db;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	struct item *first, **last;
+	struct { char key[40]; int64_t bytes; } progress[64];
+	unsigned n_progress;
+	json_t *keyring, *standing;
+	time_t keys_at, standing_at;
+	uint64_t fed;
+	int wake, kick;        /* wake: to the loop · kick: to this thread */
+	bool ends, away;
+};
+
+/* ---- files of its own ---------------------------------------------------------------------------------------- */
+
+static char *
+spool_file(const struct feed *f, TALLOC_CTX *mem, const char *name)
+{
+	return talloc_asprintf(mem, "%s/%s", f->config->receiver.spool, name);
+}
+
+static void
+write_file(const char *path, const char *text)
+{
+	char *fresh = talloc_asprintf(NULL, "%s.new", path);
+	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) != 0 || rename(fresh, path) != 0)
+		log_warning("a file of the spool cannot be written", "file", path, NULL);
+	if (fd >= 0)
+		close(fd);
+	talloc_free(fresh);
+}
+
+static void
+load_own(struct feed *f)
+{
+	char *path = spool_file(f, NULL, "fed"), *keys = spool_file(f, NULL, "keys.json"), line[32] = "";
+	FILE *in = fopen(path, "re");
+
+	if (in != NULL && fgets(line, sizeof(line), in) != NULL)
+		f->fed = strtoull(line, NULL, 10);
+	if (in != NULL)
+		fclose(in);
+	f->keyring = json_load_file(keys, 0, NULL);
+	talloc_free(path);
+	talloc_free(keys);
+}
+
+static void
+remember_fed(struct feed *f)
+{
+	char *path = spool_file(f, NULL, "fed"), text[32];
+
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)f->fed);
+	write_file(path, text);
+	talloc_free(path);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------------------- */
+
+static bool
+fetch_keys(struct feed *f, struct err *err)
+{
+	json_t *fresh = intake_keyring(f->db, err);
+	uint64_t one = 1;
+	char *path, *text;
+	bool changed;
+
+	if (fresh == NULL)
+		return false;
+	f->keys_at = time(NULL);
+	pthread_mutex_lock(&f->lock);
+	changed = !json_equal(fresh, f->keyring);
+	json_decref(f->keyring);
+	f->keyring = json_incref(fresh);
+	pthread_mutex_unlock(&f->lock);
+	if (changed) {
+		path = spool_file(f, NULL, "keys.json");
+		text = json_dumps(fresh, JSON_COMPACT);
+		write_file(path, text);
+		free(text);
+		talloc_free(path);
+		if (write(f->wake, &one, sizeof(one)) < 0)
+			log_warning("the loop cannot be woken", NULL);
+	}
+	json_decref(fresh);
+	return true;
+}
+
+static bool
+fetch_standing(struct feed *f, struct err *err)
+{
+	json_t *fresh = intake_standing(f->db, err);
+
+	if (fresh == NULL)
+		return false;
+	pthread_mutex_lock(&f->lock);
+	json_decref(f->standing);
+	f->standing = fresh;
+	f->standing_at = time(NULL);
+	pthread_mutex_unlock(&f->lock);
+	return true;
+}
+
+static char *
+read_facts(TALLOC_CTX *mem, const char *path)
+{
+	FILE *in = path == NULL ? NULL : fopen(path, "re");
+	char *text = NULL, buf[65536];
+	size_t n;
+
+	if (in == NULL)
+		return NULL;
+	text = talloc_strdup(mem, "");
+	while ((n = fread(buf, 1, sizeof(buf), in)) > 0)
+		text = talloc_strndup_append_buffer(text, buf, n);
+	fclose(in);
+	return text;
+}
+
+/* The oldest record. False: Postgres is away and it must be told again. */
+static bool
+tell_one(struct feed *f, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct item *item;
+	bool good;
+
+	pthread_mutex_lock(&f->lock);
+	item = f->first;
+	pthread_mutex_unlock(&f->lock);
+	good = intake_upload(f->db, item->record, read_facts(mem, item->facts_path), err);
+	talloc_free(mem);
+	if (!good && err->kind == ERR_AGAIN)
+		return false;
+	if (!good) /* what Postgres will never take must not stand in the way of everything after it */
+		log_error("Postgres refuses a record of the journal", "error", err->text, NULL);
+	f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
+	pthread_mutex_lock(&f->lock);
+	f->first = item->next;
+	if (f->first == NULL)
+		f->last = &f->first;
+	pthread_mutex_unlock(&f->lock);
+	json_decref(item->record);
+	talloc_free(item);
+	return true;
+}
+
+static bool
+tell_all(struct feed *f, struct err *err)
+{
+	bool any = false, good = true, more;
+
+	for (;;) {
+		pthread_mutex_lock(&f->lock);
+		more = f->first != NULL;
+		pthread_mutex_unlock(&f->lock);
+		if (!more || !(good = tell_one(f, err)))
+			break;
+		any = true;
+	}
+	if (any)
+		remember_fed(f);
+	return good;
+}
+
+static bool
+tell_progress(struct feed *f, struct err *err)
+{
+	char key[40];
+	int64_t bytes;
+	bool good = true;
+
+	for (;;) {
+		pthread_mutex_lock(&f->lock);
+		if (f->n_progress == 0 || !good) {
+			pthread_mutex_unlock(&f->lock);
+			return good;
+		}
+		f->n_progress--;
+		strcpy(key, f->progress[f->n_progress].key);
+		bytes = f->progress[f->n_progress].bytes;
+		pthread_mutex_unlock(&f->lock);
+		good = intake_progress(f->db, key, bytes, err);
+	}
+}
+
+static bool
+turn(struct feed *f, bool woken, struct err *err)
+{
+	time_t now = time(NULL);
+
+	return ((!woken && now - f->keys_at < KEYS_SECONDS) || fetch_keys(f, err)) && tell_all(f, err) && tell_progress(f, err) &&
+	       (now - f->standing_at < STANDING_SECONDS || fetch_standing(f, err));
+}
+
+static void *
+run(void *ctx)
+{
+	struct feed *f = ctx;
+	bool woken = true;
+
+	while (!f->ends) {
+		struct err err = { 0 };
+		bool good = turn(f, woken, &err);
+		uint64_t n;
+
+		if (!good && !f->away)
+			log_warning("Postgres does not answer; uploads go on and are told later", "error", err.text, NULL);
+		if (good && f->away)
+			log_info("Postgres is back", NULL);
+		f->away = !good;
+		woken = false;
+		if (!good)
+			usleep(AWAY_MS * 1000);
+		else if (!db_wait(f->db, IDLE_MS, f->kick, &woken, &err))
+			usleep(AWAY_MS * 1000);
+		if (read(f->kick, &n, sizeof(n)) < 0 && errno != EAGAIN)
+			log_warning("the feed's wake-up cannot be read", NULL);
+	}
+	return NULL;
+}
+
+static int
+end_feed(struct feed *f)
+{
+	uint64_t one = 1;
+
+	f->ends = true;
+	if (write(f->kick, &one, sizeof(one)) < 0)
+		log_warning("the feed cannot be woken", NULL);
+	pthread_join(f->thread, NULL);
+	return 0;
+}
+
+struct feed *
+feed_start(TALLOC_CTX *parent, const struct config *config, struct err *err)
+{
+	struct feed *f = talloc_zero(parent, struct feed);
+	struct db_where where;
+
+	f->config = config;
+	config_where(config, &config->postgres.receiver, "landfall-receiver", &where);
+	f->db = db_new(f, &where);
+	db_listen(f->db, "landfall_keys", err);
+	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	f->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&f->lock, NULL);
+	f->last = &f->first;
+	load_own(f);
+	if (pthread_create(&f->thread, NULL, run, f) != 0) {
+		err_set(err, ERR_OPERATOR, 0, "the feed's thread cannot start");
+		talloc_free(f);
+		return NULL;
+	}
+	talloc_set_destructor(f, end_feed);
+	return f;
+}
+
+void
+feed_add(struct feed *f, json_t *record, const char *facts_path)
+{
+	struct item *item;
+	uint64_t one = 1;
+
+	/* Records that were told before are told again only after a crash between telling and remembering. */
+	if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= f->fed || json_object_get(record, "key") == NULL) {
+		json_decref(record);
+		return;
+	}
+	item = talloc_zero(NULL, struct item);
+	item->record = record;
+	item->facts_path = talloc_strdup(item, facts_path);
+	pthread_mutex_lock(&f->lock);
+	*f->last = item;
+	f->last = &item->next;
+	pthread_mutex_unlock(&f->lock);
+	if (write(f->kick, &one, sizeof(one)) < 0)
+		log_warning("the feed cannot be woken", NULL);
+}
+
+void
+feed_progress(struct feed *f, const char *key, int64_t bytes)
+{
+	unsigned i = 0;
+
+	pthread_mutex_lock(&f->lock);
+	while (i < f->n_progress && strcmp(f->progress[i].key, key) != 0)
+		i++;
+	if (i < sizeof(f->progress) / sizeof(f->progress[0])) {
+		snprintf(f->progress[i].key, sizeof(f->progress[i].key), "%s", key);
+		f->progress[i].bytes = bytes;
+		if (i == f->n_progress)
+			f->n_progress++;
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+json_t *
+feed_keyring(struct feed *f)
+{
+	json_t *o;
+
+	pthread_mutex_lock(&f->lock);
+	o = json_incref(f->keyring);
+	pthread_mutex_unlock(&f->lock);
+	return o;
+}
+
+json_t *
+feed_standing(struct feed *f, bool *fresh)
+{
+	json_t *o;
+
+	pthread_mutex_lock(&f->lock);
+	*fresh = time(NULL) - f->standing_at < 5 * STANDING_SECONDS;
+	o = json_incref(f->standing);
+	pthread_mutex_unlock(&f->lock);
+	return o;
+}
+
+int
+feed_fd(const struct feed *f)
+{
+	return f->wake;
+}
+
+void
+feed_woken(struct feed *f)
+{
+	uint64_t n;
+
+	if (read(f->wake, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_warning("the feed's wake-up cannot be read", NULL);
+}

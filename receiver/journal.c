@@ -1,0 +1,337 @@
+#include "receiver/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "common/log.h"
+#include "common/text.h"
+
+enum { SUM = 16 };
+
+struct job {
+	struct job *next;
+	struct journal_job what;
+	bool good;
+	char why[300];
+};
+
+struct journal {
+	int fd, wake;
+	uint64_t seq;
+	off_t length;         /* of whole records */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t work, idle;
+	struct job *first, **last; /* to do */
+	struct job *finished, **finished_last;
+	bool busy, ends;
+};
+
+/* ---- records ----------------------------------------------------------------------------------------------- */
+
+static void
+sum_of(const char *text, size_t len, char out[SUM + 1])
+{
+	uint8_t hash[EVP_MAX_MD_SIZE];
+
+	EVP_Digest(text, len, hash, NULL, EVP_sha256(), NULL);
+	text_hex(out, hash, SUM / 2);
+}
+
+static char *
+line_of(json_t *record, uint64_t seq)
+{
+	char sum[SUM + 1], *text, *line;
+
+	json_object_set_new(record, "n", json_integer((json_int_t)seq));
+	text = json_dumps(record, JSON_COMPACT);
+	sum_of(text, strlen(text), sum);
+	line = talloc_asprintf(NULL, "%s %s\n", sum, text);
+	free(text);
+	return line;
+}
+
+static bool
+replay_file(struct journal *j, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
+{
+	FILE *f = fdopen(dup(j->fd), "r");
+	char *line = NULL, sum[SUM + 1];
+	size_t room = 0;
+	ssize_t n;
+
+	if (f == NULL)
+		return err_errno(err, errno, "journal");
+	while ((n = getline(&line, &room, f)) > SUM + 2 && line[n - 1] == '\n') {
+		json_t *record;
+
+		sum_of(line + SUM + 1, (size_t)n - SUM - 2, sum);
+		record = memcmp(sum, line, SUM) == 0 ? json_loadb(line + SUM + 1, (size_t)n - SUM - 2, 0, NULL) : NULL;
+		if (record == NULL)
+			break;
+		j->seq = (uint64_t)json_integer_value(json_object_get(record, "n"));
+		replay(ctx, record);
+		json_decref(record);
+		j->length += n;
+	}
+	free(line);
+	fclose(f);
+	/* Only the tail of a write that was cut off may be wrong: nobody was told of it. */
+	if (ftruncate(j->fd, j->length) != 0)
+		return err_errno(err, errno, "journal");
+	return true;
+}
+
+/* ---- file work ------------------------------------------------------------------------------------------------- */
+
+static bool
+fail(struct job *job, const char *what, const char *path)
+{
+	snprintf(job->why, sizeof(job->why), "%s %s: %s", what, path, strerror(errno));
+	job->good = false;
+	return false;
+}
+
+static bool
+sync_folder(struct job *job, const char *path)
+{
+	char *copy = strdup(path);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool good = fd >= 0 && fsync(fd) == 0;
+
+	free(copy);
+	if (fd >= 0)
+		close(fd);
+	return good ? true : fail(job, "folder of", path);
+}
+
+static bool
+write_facts(struct job *job)
+{
+	const char *path = job->what.facts_path, *text = job->what.facts;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return good ? sync_folder(job, path) : fail(job, "cannot write", path);
+}
+
+static bool
+copy_file(struct job *job)
+{
+	int in = open(job->what.copy_from, O_RDONLY | O_CLOEXEC), out = open(job->what.copy_to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	ssize_t n = 1;
+
+	while (in >= 0 && out >= 0 && n > 0)
+		n = copy_file_range(in, NULL, out, NULL, 1 << 28, 0);
+	if (in < 0 || out < 0 || n < 0)
+		fail(job, "cannot copy to", job->what.copy_to);
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return job->good;
+}
+
+static void
+after(struct job *job)
+{
+	struct journal_job *w = &job->what;
+
+	if (job->good && w->copy_from != NULL)
+		copy_file(job);
+	/* Already there: done before an earlier end. */
+	if (job->good && w->from != NULL && rename(w->from, w->to) != 0 && !(errno == ENOENT && access(w->to, F_OK) == 0))
+		fail(job, "cannot move to", w->to);
+	if (job->good && w->from != NULL && sync_folder(job, w->to))
+		sync_folder(job, w->from);
+	if (job->good && w->remove != NULL)
+		unlink(w->remove);
+}
+
+/* ---- the thread ---------------------------------------------------------------------------------------------------- */
+
+static void
+write_group(struct journal *j, struct job *group)
+{
+	char *text = talloc_strdup(NULL, "");
+	off_t before = j->length;
+	bool good = true, any = false;
+	size_t len;
+
+	for (struct job *job = group; job != NULL; job = job->next) {
+		job->good = true;
+		if (job->what.facts != NULL && !write_facts(job))
+			continue;
+		if (job->what.record != NULL) {
+			char *line = line_of(job->what.record, ++j->seq);
+
+			text = talloc_strdup_append_buffer(text, line);
+			talloc_free(line);
+			any = true;
+		}
+	}
+	len = strlen(text);
+	if (any) {
+		good = pwrite(j->fd, text, len, before) == (ssize_t)len && fdatasync(j->fd) == 0;
+		if (good)
+			j->length += (off_t)len;
+		else if (ftruncate(j->fd, before) != 0)
+			log_error("the journal cannot be cut back", NULL);
+	}
+	for (struct job *job = group; job != NULL; job = job->next) {
+		if (!good && job->what.record != NULL)
+			fail(job, "the journal cannot be written", "");
+		after(job);
+	}
+	talloc_free(text);
+}
+
+static void *
+run(void *ctx)
+{
+	struct journal *j = ctx;
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&j->lock);
+	for (;;) {
+		struct job *group;
+
+		while (j->first == NULL && !j->ends)
+			pthread_cond_wait(&j->work, &j->lock);
+		if (j->first == NULL)
+			break;
+		group = j->first;
+		j->first = NULL;
+		j->last = &j->first;
+		j->busy = true;
+		pthread_mutex_unlock(&j->lock);
+		write_group(j, group);
+		pthread_mutex_lock(&j->lock);
+		*j->finished_last = group;
+		while (*j->finished_last != NULL)
+			j->finished_last = &(*j->finished_last)->next;
+		j->busy = false;
+		pthread_cond_broadcast(&j->idle);
+		if (write(j->wake, &one, sizeof(one)) < 0)
+			log_error("the loop cannot be woken", NULL);
+	}
+	pthread_mutex_unlock(&j->lock);
+	return NULL;
+}
+
+static int
+close_journal(struct journal *j)
+{
+	pthread_mutex_lock(&j->lock);
+	j->ends = true;
+	pthread_cond_signal(&j->work);
+	pthread_mutex_unlock(&j->lock);
+	pthread_join(j->thread, NULL);
+	close(j->fd);
+	close(j->wake);
+	return 0;
+}
+
+struct journal *
+journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
+{
+	struct journal *j = talloc_zero(parent, struct journal);
+	char *path = talloc_asprintf(j, "%s/journal.log", dir);
+
+	j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (j->fd < 0) {
+		err_errno(err, errno, "%s", path);
+		talloc_free(j);
+		return NULL;
+	}
+	if (!replay_file(j, replay, ctx, err)) {
+		close(j->fd);
+		talloc_free(j);
+		return NULL;
+	}
+	j->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&j->lock, NULL);
+	pthread_cond_init(&j->work, NULL);
+	pthread_cond_init(&j->idle, NULL);
+	j->last = &j->first;
+	j->finished_last = &j->finished;
+	if (pthread_create(&j->thread, NULL, run, j) != 0) {
+		err_set(err, ERR_OPERATOR, 0, "the journal's thread cannot start");
+		talloc_free(j);
+		return NULL;
+	}
+	talloc_set_destructor(j, close_journal);
+	return j;
+}
+
+void
+journal_add(struct journal *j, const struct journal_job *what)
+{
+	struct job *job = talloc_zero(NULL, struct job);
+
+	job->what = *what;
+	job->what.facts = talloc_strdup(job, what->facts);
+	job->what.facts_path = talloc_strdup(job, what->facts_path);
+	job->what.from = talloc_strdup(job, what->from);
+	job->what.to = talloc_strdup(job, what->to);
+	job->what.copy_from = talloc_strdup(job, what->copy_from);
+	job->what.copy_to = talloc_strdup(job, what->copy_to);
+	job->what.remove = talloc_strdup(job, what->remove);
+	pthread_mutex_lock(&j->lock);
+	*j->last = job;
+	j->last = &job->next;
+	pthread_cond_signal(&j->work);
+	pthread_mutex_unlock(&j->lock);
+}
+
+int
+journal_fd(const struct journal *j)
+{
+	return j->wake;
+}
+
+void
+journal_finished(struct journal *j)
+{
+	struct job *list;
+	uint64_t n;
+
+	if (read(j->wake, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_error("the journal's wake-up cannot be read", NULL);
+	pthread_mutex_lock(&j->lock);
+	list = j->finished;
+	j->finished = NULL;
+	j->finished_last = &j->finished;
+	pthread_mutex_unlock(&j->lock);
+	while (list != NULL) {
+		struct job *job = list;
+
+		list = job->next;
+		if (!job->good)
+			log_error("a record could not be made durable", "why", job->why, NULL);
+		if (job->what.done != NULL)
+			job->what.done(job->what.ctx, job->good, job->why);
+		json_decref(job->what.record);
+		talloc_free(job);
+	}
+}
+
+void
+journal_drain(struct journal *j)
+{
+	pthread_mutex_lock(&j->lock);
+	while (j->first != NULL || j->busy)
+		pthread_cond_wait(&j->idle, &j->lock);
+	pthread_mutex_unlock(&j->lock);
+}

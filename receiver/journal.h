@@ -1,0 +1,47 @@
+/*
+ * The receiver's memory: one append-only file, one JSON record a line, each made durable before anybody is
+ * told. A thread of its own writes in groups, so that the warden's loop never waits for a disk.
+ *
+ * What a record promises about files is done after it is durable and before done is called; at start-up it is
+ * done again for whatever was cut off. A torn last line is cut away.
+ */
+#ifndef LANDFALL_JOURNAL_H
+#define LANDFALL_JOURNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include "common/err.h"
+
+struct journal;
+
+/* Called on the loop's thread (journal_finished) when the record and its file work are durable, or have failed. */
+typedef void (*journal_done)(void *ctx, bool good, const char *why);
+
+struct journal_job {
+	json_t *record;            /* stolen; gets "n". NULL: file work only */
+	char *facts, *facts_path;  /* written and synced first; NULL: none */
+	char *from, *to;           /* renamed after the record is durable; NULL: none */
+	char *copy_from, *copy_to; /* copied (a new version that begins with an arrived file's bytes); NULL: none */
+	char *remove;              /* unlinked at the end; NULL: none */
+	journal_done done;
+	void *ctx;
+};
+
+/* Opens DIR/journal.log, gives every whole record to replay in order, and starts the thread. */
+struct journal *journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err);
+
+/* A copy is taken; strings may be NULL. */
+void journal_add(struct journal *journal, const struct journal_job *job);
+
+/* Readable when journal_finished has something to call. */
+int journal_fd(const struct journal *journal);
+void journal_finished(struct journal *journal);
+
+/* Waits until everything added is durable (end of the program). */
+void journal_drain(struct journal *journal);
+
+#endif

@@ -1,0 +1,113 @@
+#include "receiver/status_txt.h"
+
+#include <string.h>
+
+#include "common/text.h"
+
+static const char *
+safe(TALLOC_CTX *mem, const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s == NULL ? "" : text_escaped(mem, s);
+}
+
+char *
+status_readme(TALLOC_CTX *parent, const char *migration, const char *database, const char *fingerprints)
+{
+	const char *d = text_escaped(parent, database);
+
+	return talloc_asprintf(parent,
+		"Your migration is %s, the database is %s.\n\n"
+		"What to send, in this order. Paste the statements into Management Studio on the\n"
+		"old server, then upload the files with any SFTP client.\n\n"
+		"1. A full backup, while everybody keeps working:\n"
+		"     BACKUP DATABASE [%s] TO DISK = N'%s_full.bak' WITH CHECKSUM, INIT;\n"
+		"   From now on let no other job back this database up.\n\n"
+		"2. Any number of log backups, as often as you like:\n"
+		"     BACKUP LOG [%s] TO DISK = N'%s_1.trn' WITH CHECKSUM, INIT;\n\n"
+		"3. On the day, when the application and the e-mail processing are off, the last one:\n"
+		"     BACKUP LOG [%s] TO DISK = N'%s_tail.trn' WITH NORECOVERY, CHECKSUM, INIT;\n"
+		"   This stops the old database, so that nothing can be lost.\n"
+		"   Should you have to go back: RESTORE DATABASE [%s] WITH RECOVERY;\n\n"
+		"Backup encryption must be off. A file counts as soon as it is whole; you need not wait\n"
+		"or rename. An upload that broke off may be resumed. STATUS.txt says where things stand,\n"
+		"receipts/ has a receipt for each file.\n\n"
+		"This server's keys:\n%s", migration, d, d, d, d, d, d, d, d, fingerprints);
+}
+
+static char *
+list_files(TALLOC_CTX *mem, const struct area *area, char *s)
+{
+	for (const struct file *f = area->files; f != NULL; f = f->next) {
+		if (!f->shown)
+			continue;
+		s = talloc_asprintf_append(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_escaped(mem, f->path + 1));
+		if (f->reason != NULL)
+			s = talloc_asprintf_append(s, "                    %s\n", text_escaped(mem, f->reason));
+		for (size_t i = 0; i < json_array_size(f->findings); i++)
+			s = talloc_asprintf_append(s, "                    note: %s\n", text_escaped(mem, json_string_value(json_array_get(f->findings, i))));
+	}
+	return s;
+}
+
+char *
+status_text(TALLOC_CTX *parent, const struct area *area, const json_t *standing, const char *as_of)
+{
+	char *s = talloc_asprintf(parent, "Migration %s, as of %s\n\n", area->migration, as_of);
+	const json_t *gaps = json_object_get(standing, "gaps");
+
+	if (standing == NULL)
+		s = talloc_asprintf_append(s, "Stage: not known at the moment (the database of jobs cannot be reached).\n"
+		                           "Uploads go on and will be recorded.\n");
+	else {
+		s = talloc_asprintf_append(s, "Stage: %s\n", safe(parent, standing, "stage"));
+		if (json_is_string(json_object_get(standing, "hold")))
+			s = talloc_asprintf_append(s, "On hold: %s\n", safe(parent, standing, "hold"));
+		if (json_is_string(json_object_get(standing, "waits_for")))
+			s = talloc_asprintf_append(s, "Waiting for: %s\n", safe(parent, standing, "waits_for"));
+		for (size_t i = 0; i < json_array_size(gaps); i++)
+			s = talloc_asprintf_append(s, "Missing: %s\n", safe(parent, json_array_get(gaps, i), "text"));
+		s = talloc_asprintf_append(s, "Restored: %lld backups\n", (long long)json_integer_value(json_object_get(standing, "restored")));
+		if (json_is_string(json_object_get(standing, "verdict")))
+			s = talloc_asprintf_append(s, "Verification: %s\n", safe(parent, standing, "verdict"));
+	}
+	return list_files(parent, area, talloc_asprintf_append(s, "\nFiles:\n"));
+}
+
+char *
+status_what(TALLOC_CTX *parent, const json_t *facts)
+{
+	char *s = NULL;
+	const json_t *set;
+
+	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
+		set = json_array_get(json_object_get(facts, "sets"), i);
+		s = talloc_asprintf(parent, "%s%s%s backup of %s from %s", s == NULL ? "" : s, s == NULL ? "" : "; ", safe(parent, set, "BackupTypeDescription"),
+		                    safe(parent, set, "DatabaseName"), safe(parent, set, "ServerName"));
+	}
+	return s == NULL ? talloc_strdup(parent, "") : s;
+}
+
+char *
+status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
+{
+	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_escaped(parent, f->path + 1), file_state_word(f->state),
+	                          (unsigned long long)f->bytes);
+	const json_t *set;
+
+	if (f->sha256[0] != '\0')
+		s = talloc_asprintf_append(s, "  sha256  %s\n", f->sha256);
+	if (f->reason != NULL)
+		s = talloc_asprintf_append(s, "  reason  %s\n", text_escaped(parent, f->reason));
+	for (size_t i = 0; i < json_array_size(f->findings); i++)
+		s = talloc_asprintf_append(s, "  note    %s\n", text_escaped(parent, json_string_value(json_array_get(f->findings, i))));
+	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
+		set = json_array_get(json_object_get(facts, "sets"), i);
+		s = talloc_asprintf_append(s, "  set %zu   %s backup of %s from %s\n          taken %s to %s, LSN %s to %s\n", i + 1,
+		                           safe(parent, set, "BackupTypeDescription"), safe(parent, set, "DatabaseName"), safe(parent, set, "ServerName"),
+		                           safe(parent, set, "BackupStartDate"), safe(parent, set, "BackupFinishDate"), safe(parent, set, "FirstLSN"),
+		                           safe(parent, set, "LastLSN"));
+	}
+	return s;
+}

@@ -1,0 +1,733 @@
+#include "receiver/warden.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "common/log.h"
+#include "receiver/warden_parts.h"
+
+enum { BACKLOG = 256, NOTES_PER_SECOND = 20, FAILURES_MAX = 30, FAILURE_SECONDS = 60, SPAWNER_FD = 3, DRAIN_SECONDS = 4 };
+
+static void start_spawner(struct warden *w);
+static void examine_leftovers(struct warden *w);
+
+int64_t
+now_seconds(void)
+{
+	return (int64_t)time(NULL);
+}
+
+struct session *
+session_of(struct warden *w, unsigned number)
+{
+	for (struct session *s = w->sessions; s != NULL; s = s->next)
+		if (s->number == number)
+			return s;
+	return NULL;
+}
+
+/* ---- disk ------------------------------------------------------------------------------------------------------ */
+
+char *
+disk_in(struct warden *w, TALLOC_CTX *mem, const struct area *a, const char *folder, const char *key, const char *suffix)
+{
+	return talloc_asprintf(mem, "%s/areas/%s/%s/%s%s", w->config->receiver.spool, a->migration, folder, key, suffix);
+}
+
+char *
+disk_path(struct warden *w, TALLOC_CTX *mem, const struct file *f, const char *suffix)
+{
+	bool in_vault = f->state == FILE_ARRIVED && !f->settling;
+
+	return disk_in(w, mem, f->area, in_vault ? "vault" : "staging", f->key, suffix[0] != '\0' ? suffix : in_vault ? ".bak" : "");
+}
+
+bool
+make_area_folders(struct warden *w, const struct area *a)
+{
+	static const char *const folders[] = { "", "staging", "vault", "outbox" };
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		char *path = talloc_asprintf(NULL, "%s/areas/%s/%s", w->config->receiver.spool, a->migration, folders[i]);
+
+		good = (mkdir(path, 0750) == 0 || errno == EEXIST) && good;
+		talloc_free(path);
+	}
+	return good;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------------ */
+
+void
+reply_begin(struct talk_out *out, uint32_t id)
+{
+	talk_start(out, TALK_REPLY, id);
+	talk_u32(out, STATUS_OK);
+	talk_text(out, "");
+}
+
+void
+reply_out(struct session *s, struct talk_out *out)
+{
+	struct err err = { 0 };
+
+	if (s->pair >= 0 && !talk_send(s->pair, out, &err))
+		session_end(s, err.text);
+}
+
+void
+reply(struct session *s, uint32_t id, uint32_t status, const char *message)
+{
+	struct talk_out out;
+
+	talk_start(&out, TALK_REPLY, id);
+	talk_u32(&out, status);
+	talk_text(&out, message);
+	reply_out(s, &out);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------------------------- */
+
+static void
+free_session(struct session *s)
+{
+	struct warden *w = s->warden;
+
+	for (struct session **p = &w->sessions; *p != NULL; p = &(*p)->next)
+		if (*p == s) {
+			*p = s->next;
+			break;
+		}
+	if (s->pid_ev != NULL)
+		event_free(s->pid_ev);
+	if (s->pidfd >= 0)
+		close(s->pidfd);
+	event_free(s->pending.timer);
+	talloc_free(s->pending.path);
+	talloc_free(s);
+}
+
+static void
+note_failure(struct warden *w, const struct session *s)
+{
+	unsigned i = 0;
+
+	while (i < 64 && strcmp(w->failures[i].address, s->address) != 0)
+		i++;
+	if (i == 64) {
+		i = w->next_failure++ % 64;
+		memset(&w->failures[i], 0, sizeof(w->failures[i]));
+		snprintf(w->failures[i].address, sizeof(w->failures[i].address), "%s", s->address);
+	}
+	if (now_seconds() - w->failures[i].since > FAILURE_SECONDS) {
+		w->failures[i].since = now_seconds();
+		w->failures[i].n = 0;
+	}
+	w->failures[i].n++;
+}
+
+/* The pair is closed: the session has nothing more to say. */
+static void
+close_pair(struct session *s)
+{
+	if (s->pair < 0)
+		return;
+	event_free(s->ev);
+	close(s->pair);
+	s->pair = -1;
+	s->pending.there = false;
+	uploads_orphan(s->warden, s);
+	if (!s->is_in && s->reading == 0)
+		note_failure(s->warden, s);
+	if (s->exited)
+		free_session(s);
+}
+
+void
+session_end(struct session *s, const char *why)
+{
+	log_info("a session is ended", "address", s->address, "why", why, NULL);
+	if (s->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+	/* The rest follows from the end of file on its pair. */
+	if (s->pair >= 0)
+		shutdown(s->pair, SHUT_RDWR);
+}
+
+static void
+on_exit_of(evutil_socket_t fd, short what, void *ctx)
+{
+	struct session *s = ctx;
+	struct talk_out out;
+	struct err err = { 0 };
+
+	(void)fd;
+	(void)what;
+	event_del(s->pid_ev);
+	s->exited = true;
+	talk_start(&out, TALK_REAP, 0);
+	talk_u32(&out, (uint32_t)s->pid);
+	if (s->warden->spawner >= 0)
+		talk_send(s->warden->spawner, &out, &err);
+	if (s->pair < 0)
+		free_session(s);
+}
+
+static void
+log_in(struct session *s, struct talk_frame *fr, bool for_good)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *user = talk_take_text(&fr->body, mem), *second = talk_take_text(&fr->body, mem), *third = talk_take_text(&fr->body, mem);
+	const char *blob = for_good ? second : third;
+	json_t *keyring = feed_keyring(s->warden->feed);
+	struct talk_out out;
+	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds());
+
+	if (good && for_good) {
+		good = !s->is_in && strlen(blob) < sizeof(s->blob) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
+		if (good) {
+			s->is_in = true;
+			strcpy(s->blob, blob);
+			s->area = area_of(&s->warden->areas, user);
+			make_area_folders(s->warden, s->area);
+			log_info("log-in", "migration", user, "address", s->address, "software", third, NULL);
+		}
+	}
+	json_decref(keyring);
+	if (!good)
+		reply(s, fr->id, STATUS_DENIED, "");
+	else {
+		reply_begin(&out, fr->id);
+		if (for_good)
+			talk_policy(&out, &s->policy);
+		reply_out(s, &out);
+	}
+	talloc_free(mem);
+}
+
+static void
+take_note(struct session *s, struct talk_frame *fr)
+{
+	uint8_t level = bytes_u8(&fr->body);
+	char *text = talk_take_text(&fr->body, NULL);
+
+	if (now_seconds() != s->notes_since) {
+		s->notes_since = now_seconds();
+		s->notes = 0;
+	}
+	if (s->notes++ < NOTES_PER_SECOND) {
+		if (level <= LOG_LEVEL_WARNING)
+			log_warning("a session says", "address", s->address, "text", text, NULL);
+		else
+			log_info("a session says", "address", s->address, "text", text, NULL);
+	}
+	talloc_free(text);
+}
+
+static const struct { enum talk_type type; void (*take)(struct session *s, struct talk_frame *f); } requests[] = {
+	{ TALK_OPEN, names_open }, { TALK_STAT, names_stat }, { TALK_LIST, names_list }, { TALK_MKDIR, names_folder }, { TALK_RMDIR, names_folder },
+	{ TALK_REMOVE, names_remove }, { TALK_RENAME, names_rename }, { TALK_TIMES, names_times }, { TALK_SPACE, names_space },
+	{ TALK_SEED, names_seed }, { TALK_PROGRESS, uploads_progress }, { TALK_REVOKED, uploads_revoked }, { TALK_CLOSED, uploads_closed },
+};
+
+static void
+dispatch(struct session *s, struct talk_frame *f)
+{
+	if (f->type == TALK_NOTE)
+		take_note(s, f);
+	else if (f->type == TALK_KEY || f->type == TALK_LOGIN)
+		log_in(s, f, f->type == TALK_LOGIN);
+	else if (f->type == TALK_CLOSED && s->reading != 0)
+		uploads_closed(s, f);
+	else {
+		for (size_t i = 0; s->is_in && i < sizeof(requests) / sizeof(requests[0]); i++)
+			if (requests[i].type == f->type) {
+				requests[i].take(s, f);
+				talk_close_fds(f);
+				return;
+			}
+		session_end(s, s->is_in ? "it said something unknown" : "it asked for files before log-in");
+	}
+	talk_close_fds(f);
+}
+
+static void
+on_pair(evutil_socket_t fd, short what, void *ctx)
+{
+	static struct talk_frame frame;
+	struct session *s = ctx;
+	struct err err = { 0 };
+	int got = talk_receive((int)fd, &frame, &err);
+
+	(void)what;
+	if (got > 0)
+		dispatch(s, &frame);
+	else if (got < 0)
+		close_pair(s);
+}
+
+/* The older session did not give the file up in time, or an arrival takes very long. */
+static void
+on_pending_timeout(evutil_socket_t fd, short what, void *ctx)
+{
+	struct session *s = ctx, *other;
+	struct file *f = area_by_number(&s->warden->areas, s->pending.file);
+
+	(void)fd;
+	(void)what;
+	if (!s->pending.there)
+		return;
+	other = f == NULL ? NULL : session_of(s->warden, f->writer);
+	if (other != NULL && other != s && !f->settling) {
+		session_end(other, "it did not give an upload up that was resumed elsewhere");
+		return; /* its end lets the waiting OPEN through */
+	}
+	s->pending.there = false;
+	reply(s, s->pending.id, STATUS_FAILURE, "the file is still being recorded; try again");
+}
+
+/* fd: a connection, or a file to be read again (name then says which). */
+static void
+start_session(struct warden *w, int fd, enum talk_kind kind, const char *address, const char *name, uint64_t reading)
+{
+	struct session *s = talloc_zero(NULL, struct session);
+	struct err err = { 0 };
+	struct talk_out out;
+	int pair[2];
+
+	if (w->spawner < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+		close(fd);
+		talloc_free(s);
+		return;
+	}
+	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1, .reading = reading };
+	snprintf(s->address, sizeof(s->address), "%s", address);
+	fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	s->ev = event_new(w->base, pair[0], EV_READ | EV_PERSIST, on_pair, s);
+	s->pending.timer = evtimer_new(w->base, on_pending_timeout, s);
+	event_add(s->ev, NULL);
+	s->next = w->sessions;
+	w->sessions = s;
+	talk_start(&out, TALK_SPAWN, 0);
+	talk_u32(&out, s->number);
+	talk_u8(&out, (uint8_t)kind);
+	talk_text(&out, address);
+	talk_text(&out, name);
+	talk_fd(&out, fd);
+	talk_fd(&out, pair[1]);
+	if (!talk_send(w->spawner, &out, &err)) {
+		log_warning("no session could be started", "error", err.text, NULL);
+		s->exited = true;
+		close(pair[1]);
+		close(fd);
+		close_pair(s);
+		return;
+	}
+	close(pair[1]);
+	close(fd);
+}
+
+/* ---- the listener --------------------------------------------------------------------------------------------------------- */
+
+static bool
+is_shut_out(const struct warden *w, const char *address)
+{
+	for (unsigned i = 0; i < 64; i++)
+		if (strcmp(w->failures[i].address, address) == 0 && w->failures[i].n >= FAILURES_MAX &&
+		    now_seconds() - w->failures[i].since <= FAILURE_SECONDS)
+			return true;
+	return false;
+}
+
+static bool
+has_room(const struct warden *w)
+{
+	int all = 0, strangers = 0;
+
+	for (const struct session *s = w->sessions; s != NULL; s = s->next) {
+		all++;
+		strangers += !s->is_in && s->reading == 0;
+	}
+	return all < w->config->receiver.max_sessions && strangers < w->config->receiver.max_unauthenticated;
+}
+
+static void
+on_connection(evutil_socket_t fd, short what, void *ctx)
+{
+	struct warden *w = ctx;
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	char address[64] = "";
+	int client = accept4((int)fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)what;
+	if (client < 0)
+		return;
+	if (sa.ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&sa)->sin6_addr, address, sizeof(address));
+	else if (sa.ss_family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&sa)->sin_addr, address, sizeof(address));
+	if (w->ends || is_shut_out(w, address) || !has_room(w)) {
+		close(client);
+		return;
+	}
+	start_session(w, client, TALK_CONNECTION, address, "", 0);
+}
+
+static int
+make_listener(const struct config *config, uint16_t *port, struct err *err)
+{
+	struct sockaddr_storage sa = { 0 };
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&sa;
+	socklen_t len = sizeof(*v4);
+	char host[128];
+	int fd, on = 1;
+
+	if (sd_listen_fds(1) == 1) {
+		*port = 0;
+		return SD_LISTEN_FDS_START;
+	}
+	if (!config_address(config->receiver.listen, host, sizeof(host), port, err))
+		return -1;
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(*port);
+	} else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(*port);
+		len = sizeof(*v6);
+	} else {
+		err_set(err, ERR_OPERATOR, 0, "receiver.listen: %s is no address", host);
+		return -1;
+	}
+	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 || bind(fd, (struct sockaddr *)&sa, len) != 0 ||
+	    listen(fd, BACKLOG) != 0 || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
+		err_errno(err, errno, "receiver.listen %s", config->receiver.listen);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	*port = ntohs(sa.ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
+	return fd;
+}
+
+static void
+say_ready(struct warden *w)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	unsigned port = 0;
+	char fresh[4096];
+	FILE *f;
+
+	if (getsockname(w->listener, (struct sockaddr *)&sa, &len) == 0)
+		port = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port : ((struct sockaddr_in6 *)&sa)->sin6_port);
+	w->ready = true;
+	sd_notify(0, "READY=1");
+	log_info("ready", "listen", w->config->receiver.listen, NULL);
+	if (w->ready_file == NULL)
+		return;
+	snprintf(fresh, sizeof(fresh), "%s.new", w->ready_file);
+	f = fopen(fresh, "we");
+	if (f != NULL && fprintf(f, "%u %d\n", port, getpid()) > 0 && fclose(f) == 0)
+		rename(fresh, w->ready_file);
+}
+
+/* ---- the spawner ------------------------------------------------------------------------------------------------------------ */
+
+static void
+on_spawned(struct warden *w, struct talk_frame *f)
+{
+	struct session *s = session_of(w, bytes_u32(&f->body));
+	int pid = (int)bytes_u32(&f->body);
+
+	if (s == NULL)
+		return;
+	s->spawned = true;
+	s->pid = pid;
+	if (pid == 0 || f->fds[0] < 0) {
+		s->exited = true;
+		close_pair(s);
+		return;
+	}
+	s->pidfd = f->fds[0];
+	f->fds[0] = -1;
+	s->pid_ev = event_new(w->base, s->pidfd, EV_READ, on_exit_of, s);
+	event_add(s->pid_ev, NULL);
+}
+
+static void
+on_spawner(evutil_socket_t fd, short what, void *ctx)
+{
+	static struct talk_frame frame;
+	struct warden *w = ctx;
+	struct err err = { 0 };
+	int got = talk_receive((int)fd, &frame, &err);
+
+	(void)what;
+	if (got > 0 && frame.type == TALK_SPAWNED)
+		on_spawned(w, &frame);
+	else if (got > 0 && frame.type == TALK_READY) {
+		talloc_free(w->fingerprints);
+		w->fingerprints = talk_take_text(&frame.body, NULL);
+		if (!w->ready) {
+			event_add(w->listen_ev, NULL);
+			say_ready(w);
+			examine_leftovers(w);
+		}
+	}
+	talk_close_fds(&frame);
+	if (got >= 0)
+		return;
+	event_free(w->spawner_ev);
+	close(w->spawner);
+	w->spawner = -1;
+	waitpid(w->spawner_pid, NULL, 0);
+	if (w->ends)
+		return;
+	log_error("the spawner died; it is started again, living sessions go on", NULL);
+	/* Children it had not told of are gone with their pairs. */
+	for (struct session *s = w->sessions, *next; s != NULL; s = next) {
+		next = s->next;
+		if (!s->spawned)
+			s->exited = true;
+	}
+	sleep(w->ready ? 0 : 1);
+	start_spawner(w);
+}
+
+static void
+start_spawner(struct warden *w)
+{
+	const struct config_receiver *r = &w->config->receiver;
+	char name[] = "landfall-receiver", mode[] = "--spawner", *argv[16] = { name, mode };
+	int pair[2];
+
+	for (unsigned i = 0; i < r->n_host_keys && i < 8; i++)
+		argv[2 + i] = r->host_keys[i];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+		log_error("no spawner can be started", NULL);
+		event_base_loopbreak(w->base);
+		return;
+	}
+	w->spawner_pid = fork();
+	if (w->spawner_pid == 0) {
+		/* Everything else is close-on-exec. */
+		if (pair[1] != SPAWNER_FD)
+			dup2(pair[1], SPAWNER_FD);
+		else
+			fcntl(pair[1], F_SETFD, 0);
+		execv("/proc/self/exe", argv);
+		_exit(127);
+	}
+	close(pair[1]);
+	w->spawner = pair[0];
+	w->spawner_ev = event_new(w->base, pair[0], EV_READ | EV_PERSIST, on_spawner, w);
+	event_add(w->spawner_ev, NULL);
+}
+
+/* ---- start-up and end ----------------------------------------------------------------------------------------------------------- */
+
+/* What was cut off between record and rename is finished; what nobody closed is partial. */
+static void
+finish_file(struct warden *w, struct file *f)
+{
+	char *staging = disk_in(w, NULL, f->area, "staging", f->key, ""), *vault = disk_in(w, staging, f->area, "vault", f->key, ".bak");
+	struct stat st;
+
+	if (f->state == FILE_ARRIVED && access(vault, F_OK) != 0 && access(staging, F_OK) == 0 && rename(staging, vault) != 0)
+		log_error("an arrived file cannot be moved to the vault", "file", f->key, NULL);
+	if (f->state == FILE_RECEIVING) {
+		f->state = FILE_PARTIAL;
+		f->bytes = stat(staging, &st) == 0 ? (uint64_t)st.st_size : 0;
+		area_set_reason(f, "the receiver was ended before the file was closed");
+		uploads_record(w, f);
+	}
+	talloc_free(staging);
+}
+
+/* Final names without an arrival: read again by a locked-up process; they arrive only if whole. */
+static void
+examine_leftovers(struct warden *w)
+{
+	for (struct area *a = w->areas.first; a != NULL; a = a->next)
+		for (struct file *f = a->files; f != NULL; f = f->next) {
+			char *path;
+			int fd;
+
+			if (f->state != FILE_PARTIAL || !f->shown || f->bytes == 0 || place_is_temporary(place_base(f->path)))
+				continue;
+			path = disk_in(w, NULL, a, "staging", f->key, "");
+			fd = open(path, O_RDONLY | O_CLOEXEC);
+			talloc_free(path);
+			if (fd < 0)
+				continue;
+			f->settling = true;
+			start_session(w, fd, TALK_READER, "", f->path + 1, f->number);
+		}
+}
+
+struct replaying { struct warden *w; json_t **records; size_t n; };
+
+static void
+on_record(void *ctx, const json_t *record)
+{
+	struct replaying *r = ctx;
+
+	area_replay(&r->w->areas, record);
+	if (json_object_get(record, "key") != NULL) {
+		r->records = realloc(r->records, (r->n + 1) * sizeof(r->records[0]));
+		if (r->records == NULL)
+			abort();
+		r->records[r->n++] = json_deep_copy(record);
+	}
+}
+
+static bool
+load(struct warden *w, struct err *err)
+{
+	struct replaying r = { .w = w };
+	const char *spool = w->config->receiver.spool;
+	char *areas = talloc_asprintf(NULL, "%s/areas", spool);
+
+	if ((mkdir(spool, 0750) != 0 && errno != EEXIST) || (mkdir(areas, 0750) != 0 && errno != EEXIST))
+		return err_errno(err, errno, "receiver.spool %s", spool);
+	talloc_free(areas);
+	w->journal = journal_open(NULL, spool, on_record, &r, err);
+	w->feed = w->journal == NULL ? NULL : feed_start(NULL, w->config, err);
+	if (w->feed == NULL)
+		return false;
+	for (struct area *a = w->areas.first; a != NULL; a = a->next) {
+		make_area_folders(w, a);
+		for (struct file *f = a->files; f != NULL; f = f->next)
+			finish_file(w, f);
+	}
+	/* Everything is told again from where Postgres was last known to be. */
+	for (size_t i = 0; i < r.n; i++) {
+		const char *key = json_string_value(json_object_get(r.records[i], "key")), *m = json_string_value(json_object_get(r.records[i], "m"));
+		bool arrived = strcmp(json_string_value(json_object_get(r.records[i], "state")), "arrived") == 0;
+		char *facts = disk_in(w, NULL, area_of(&w->areas, m), arrived ? "vault" : "staging", key, ".json");
+
+		feed_add(w->feed, r.records[i], facts);
+		talloc_free(facts);
+	}
+	free(r.records);
+	return true;
+}
+
+static void
+on_journal(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	journal_finished(((struct warden *)ctx)->journal);
+}
+
+/* Keys have changed: a session whose key is gone is ended, the others get the new quotas. */
+static void
+on_keys(evutil_socket_t fd, short what, void *ctx)
+{
+	struct warden *w = ctx;
+	json_t *keyring = feed_keyring(w->feed);
+
+	(void)fd;
+	(void)what;
+	feed_woken(w->feed);
+	for (struct session *s = w->sessions; s != NULL; s = s->next)
+		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds()) ||
+		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
+			session_end(s, "its key is not valid any more");
+	json_decref(keyring);
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	(void)ctx;
+	sd_notify(0, "WATCHDOG=1");
+}
+
+static void
+on_drained(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(((struct warden *)ctx)->base);
+}
+
+static void
+on_term(evutil_socket_t fd, short what, void *ctx)
+{
+	struct warden *w = ctx;
+	struct timeval limit = { DRAIN_SECONDS, 0 };
+	struct talk_out out;
+	struct err err = { 0 };
+
+	(void)fd;
+	(void)what;
+	if (w->ends)
+		return;
+	w->ends = true;
+	sd_notify(0, "STOPPING=1");
+	event_del(w->listen_ev);
+	for (struct session *s = w->sessions; s != NULL; s = s->next) {
+		talk_start(&out, TALK_END, 0);
+		talk_text(&out, "the server is restarted; connect again and resume");
+		if (s->pair >= 0)
+			talk_send(s->pair, &out, &err);
+	}
+	if (w->sessions == NULL)
+		limit.tv_sec = 0;
+	event_base_once(w->base, -1, EV_TIMEOUT, on_drained, w, &limit);
+}
+
+int
+warden_main(const struct config *config, const char *ready_file)
+{
+	static struct warden w;
+	struct timeval tick = { 5, 0 };
+	struct err err = { 0 };
+	uint16_t port;
+
+	w.config = config;
+	w.ready_file = ready_file;
+	w.spawner = -1;
+	w.base = event_base_new();
+	signal(SIGPIPE, SIG_IGN);
+	w.listener = config->receiver.spool == NULL ? -1 : make_listener(config, &port, &err);
+	if (w.listener < 0 || !load(&w, &err)) {
+		log_error("cannot start", "error", err.text[0] == '\0' ? "the configuration has no receiver" : err.text, NULL);
+		return 1;
+	}
+	w.listen_ev = event_new(w.base, w.listener, EV_READ | EV_PERSIST, on_connection, &w);
+	event_add(event_new(w.base, journal_fd(w.journal), EV_READ | EV_PERSIST, on_journal, &w), NULL);
+	event_add(event_new(w.base, feed_fd(w.feed), EV_READ | EV_PERSIST, on_keys, &w), NULL);
+	event_add(event_new(w.base, -1, EV_PERSIST, on_tick, &w), &tick);
+	event_add(evsignal_new(w.base, SIGTERM, on_term, &w), NULL);
+	event_add(evsignal_new(w.base, SIGINT, on_term, &w), NULL);
+	start_spawner(&w);
+	event_base_dispatch(w.base);
+	journal_drain(w.journal);
+	journal_finished(w.journal);
+	log_info("ends", NULL);
+	_exit(0);
+}

@@ -1,0 +1,709 @@
+#include "receiver/warden_parts.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "receiver/status_txt.h"
+
+enum { TAKEOVER_SECONDS = 1, SETTLE_SECONDS = 60, MODE_FILE = 0100644, MODE_OURS = 0100444, MODE_FOLDER = 040755, OUTBOX_MAX = 10000 };
+
+/* A session's path is checked again here: what was sent may not be what the client sent. */
+static char *
+take_path(struct talk_frame *f, TALLOC_CTX *mem)
+{
+	struct err err = { 0 };
+	char *sent = talk_take_text(&f->body, mem);
+
+	return f->body.short_of ? NULL : place_normal(mem, sent, strlen(sent), &err);
+}
+
+static void
+new_key(char key[40])
+{
+	int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+
+	memset(key, 0, 40);
+	if (fd < 0 || read(fd, key, 36) != 36)
+		abort(); /* /proc is always there, and nothing can be kept without a key */
+	close(fd);
+}
+
+/* ---- what is ours: README, STATUS, receipts, outbox ----------------------------------------------------------------- */
+
+static char *
+read_text(TALLOC_CTX *mem, const char *path)
+{
+	FILE *in = fopen(path, "re");
+	char *text = talloc_strdup(mem, ""), buf[65536];
+	size_t n;
+
+	if (in == NULL)
+		return NULL;
+	while ((n = fread(buf, 1, sizeof(buf), in)) > 0)
+		text = talloc_strndup_append_buffer(text, buf, n);
+	fclose(in);
+	return text;
+}
+
+static struct file *
+receipt_of(struct session *s, const char *path)
+{
+	size_t n = strlen("/receipts"), len = strlen(path);
+	char name[PLACE_PATH_MAX + 2];
+
+	if (len < n + 5 || strcmp(path + len - 4, ".txt") != 0)
+		return NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)(len - n - 4), path + n);
+	return area_find(s->area, name);
+}
+
+/* The text of one of our own files, or NULL when there is none. */
+static char *
+own_text(struct session *s, TALLOC_CTX *mem, const char *path)
+{
+	struct warden *w = s->warden;
+	struct file *f;
+	json_t *standing, *facts;
+	char when[40], *text = NULL;
+	time_t now = time(NULL);
+	struct tm tm;
+	bool fresh;
+
+	switch (place_kind(path)) {
+	case PLACE_README:
+		return status_readme(mem, s->area->migration, s->policy.database, w->fingerprints == NULL ? "" : w->fingerprints);
+	case PLACE_STATUS:
+		standing = feed_standing(w->feed, &fresh);
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &tm));
+		text = status_text(mem, s->area, fresh ? json_object_get(standing, s->area->migration) : NULL, when);
+		json_decref(standing);
+		return text;
+	case PLACE_RECEIPTS:
+		if ((f = receipt_of(s, path)) == NULL)
+			return NULL;
+		text = read_text(mem, disk_path(w, mem, f, ".json"));
+		facts = text == NULL ? NULL : json_loads(text, 0, NULL);
+		text = status_receipt(mem, f, facts);
+		json_decref(facts);
+		return text;
+	case PLACE_OUTBOX:
+	case PLACE_DROP:
+		break;
+	}
+	return NULL;
+}
+
+/* A file the infra team put into the outbox; beneath it and through no link. */
+static int
+open_outbox(struct session *s, const char *path, bool is_folder)
+{
+	struct open_how how = { .flags = (is_folder ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK) | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	const char *beneath = path + strlen("/outbox");
+	char *dir = disk_in(s->warden, NULL, s->area, "outbox", "", "");
+	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+
+	talloc_free(dir);
+	if (folder < 0)
+		return -1;
+	fd = (int)syscall(SYS_openat2, folder, beneath[0] == '/' ? beneath + 1 : ".", &how, sizeof(how));
+	close(folder);
+	return fd;
+}
+
+/* ---- OPEN ------------------------------------------------------------------------------------------------------------ */
+
+static void
+give(struct session *s, uint32_t id, int fd, const struct file *f, const char *path, bool writable, bool arrived, uint64_t size)
+{
+	struct talk_opened o = { .writable = writable, .upload = writable ? f->number : 0, .size = size, .arrived = arrived };
+	struct talk_out out;
+	unsigned files;
+
+	snprintf(o.name, sizeof(o.name), "%s", path + 1);
+	o.backup_name = place_is_backup(place_base(path));
+	o.temporary_name = place_is_temporary(place_base(path));
+	o.limit = UINT64_MAX;
+	if (writable) {
+		uint64_t used = area_used(s->area, &files);
+
+		o.limit = s->quota_bytes > used ? size + (s->quota_bytes - used) : size;
+	}
+	reply_begin(&out, id);
+	talk_opened(&out, &o);
+	talk_fd(&out, fd);
+	reply_out(s, &out);
+	close(fd);
+}
+
+static void
+open_to_read(struct session *s, uint32_t id, const char *path)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct file *f = area_find(s->area, path);
+	struct err err = { 0 };
+	char *text;
+	int fd = -1;
+
+	if (place_kind(path) == PLACE_OUTBOX)
+		fd = open_outbox(s, path, false);
+	else if (place_kind(path) != PLACE_DROP)
+		fd = (text = own_text(s, mem, path)) == NULL ? -1 : talk_memfd("text", text, strlen(text), &err);
+	else if (f != NULL)
+		fd = open(disk_path(s->warden, mem, f, ""), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		reply(s, id, STATUS_NO_SUCH_FILE, "there is no such file");
+	else
+		give(s, id, fd, NULL, path, false, false, 0);
+	talloc_free(mem);
+}
+
+/* A refusal in words, or NULL. */
+static const char *
+why_not_write(struct session *s, const char *path, uint32_t flags, const struct file *f)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const char *parent = place_parent(mem, path), *why = NULL;
+	struct statvfs fs;
+	unsigned files;
+	uint64_t used = area_used(s->area, &files);
+
+	if (area_is_folder(s->area, path))
+		why = "this is a folder";
+	else if (!area_is_folder(s->area, parent))
+		why = "the folder is not there";
+	else if (f != NULL && (flags & OPEN_CREAT) && (flags & OPEN_EXCL))
+		why = "the file is there already";
+	else if (used >= s->quota_bytes || files >= s->quota_files)
+		why = "the quota of this migration is used up; ask for a larger one";
+	else if (statvfs(s->warden->config->receiver.spool, &fs) == 0 &&
+	         (uint64_t)fs.f_bavail * fs.f_frsize < s->warden->config->receiver.min_free_bytes)
+		why = "there is too little space at the moment; the team has been told, try again later";
+	talloc_free(mem);
+	return why;
+}
+
+static void
+begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
+{
+	char *path = disk_in(s->warden, NULL, s->area, "staging", f->key, "");
+	int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0640);
+	struct stat st;
+
+	talloc_free(path);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		if (fd >= 0)
+			close(fd);
+		reply(s, id, STATUS_FAILURE, errno == ENOSPC ? "there is no space left" : "the file cannot be opened");
+		return;
+	}
+	/* Several handles of one session share the upload: its bytes are what that session knows. */
+	if (f->writer != s->number || f->state != FILE_RECEIVING) {
+		f->writer = s->number;
+		f->state = FILE_RECEIVING;
+		f->bytes = (uint64_t)st.st_size;
+		f->whole = false;
+		f->mtime = now_seconds();
+		uploads_record(s->warden, f);
+	}
+	give(s, id, fd, f, f->path, true, false, (uint64_t)st.st_size);
+}
+
+static struct file *
+new_file(struct session *s, const char *path)
+{
+	int version = area_next_version(s->area, path);
+	struct file *f = area_new(&s->warden->areas, s->area, path);
+
+	f->version = version;
+	f->is_backup = place_is_backup(place_base(path));
+	new_key(f->key);
+	return f;
+}
+
+/* The name goes to a newer upload; what has arrived stays in the vault, a partial goes. */
+static void
+replace(struct warden *w, struct file *f)
+{
+	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
+
+	f->shown = false;
+	if (f->state != FILE_ARRIVED) {
+		f->state = FILE_GONE;
+		unlink(path);
+	}
+	uploads_record(w, f);
+	talloc_free(path);
+}
+
+static void
+wait_for_file(struct session *s, uint32_t id, const char *path, uint32_t flags, const struct file *f, int seconds)
+{
+	struct timeval limit = { seconds, 0 };
+
+	s->pending.there = true;
+	s->pending.id = id;
+	s->pending.flags = flags;
+	s->pending.file = f->number;
+	talloc_free(s->pending.path);
+	s->pending.path = talloc_strdup(NULL, path);
+	event_add(s->pending.timer, &limit);
+}
+
+/* Another session of the same migration writes it: the newer one takes over. */
+static void
+take_over(struct session *s, uint32_t id, const char *path, uint32_t flags, struct file *f)
+{
+	struct session *other = session_of(s->warden, f->writer);
+	struct talk_out out;
+	struct err err = { 0 };
+
+	wait_for_file(s, id, path, flags, f, TAKEOVER_SECONDS);
+	if (other == NULL || other->pair < 0) {
+		f->writer = 0;
+		names_open_again(s);
+		return;
+	}
+	talk_start(&out, TALK_REVOKE, 0);
+	talk_u64(&out, f->number);
+	talk_text(&out, "resumed from another connection");
+	if (!talk_send(other->pair, &out, &err))
+		session_end(other, "it does not listen");
+}
+
+static void
+open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
+{
+	struct file *f = area_find(s->area, path);
+	const char *why = why_not_write(s, path, flags, f);
+	bool fresh = f == NULL || (flags & OPEN_TRUNC) || f->state == FILE_REFUSED || f->state == FILE_GONE;
+	char *vault;
+	int fd;
+
+	if (place_kind(path) != PLACE_DROP)
+		reply(s, id, STATUS_DENIED, "this is read-only; put your files into /");
+	else if (why != NULL)
+		reply(s, id, STATUS_FAILURE, why);
+	else if (f == NULL && !(flags & OPEN_CREAT))
+		reply(s, id, STATUS_NO_SUCH_FILE, "there is no such file");
+	else if (f != NULL && f->settling)
+		wait_for_file(s, id, path, flags, f, SETTLE_SECONDS);
+	else if (f != NULL && f->writer != 0 && f->writer != s->number)
+		take_over(s, id, path, flags, f);
+	else if (fresh) {
+		if (f != NULL)
+			replace(s->warden, f);
+		begin_upload(s, id, new_file(s, path), O_CREAT | O_EXCL);
+	} else if (f->state == FILE_ARRIVED) {
+		vault = disk_path(s->warden, NULL, f, "");
+		fd = open(vault, O_RDONLY | O_CLOEXEC);
+		talloc_free(vault);
+		if (fd < 0)
+			reply(s, id, STATUS_FAILURE, "the file cannot be opened");
+		else
+			give(s, id, fd, f, path, true, true, f->bytes);
+	} else {
+		begin_upload(s, id, f, 0);
+	}
+}
+
+static void
+open_path(struct session *s, uint32_t id, const char *path, uint32_t flags)
+{
+	if (flags & (OPEN_WRITE | OPEN_APPEND | OPEN_CREAT | OPEN_TRUNC))
+		open_to_write(s, id, path, flags);
+	else
+		open_to_read(s, id, path);
+}
+
+void
+names_open(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	uint32_t flags = bytes_u32(&fr->body);
+
+	if (path == NULL || fr->body.short_of || s->pending.there)
+		reply(s, fr->id, STATUS_FAILURE, "that name cannot be used");
+	else
+		open_path(s, fr->id, path, flags);
+	talloc_free(mem);
+}
+
+void
+names_open_again(struct session *s)
+{
+	struct file *f = area_by_number(&s->warden->areas, s->pending.file);
+	char *path = s->pending.path;
+
+	if (!s->pending.there || (f != NULL && (f->settling || (f->writer != 0 && f->writer != s->number))))
+		return;
+	event_del(s->pending.timer);
+	s->pending.there = false;
+	s->pending.path = NULL;
+	open_path(s, s->pending.id, path, s->pending.flags);
+	talloc_free(path);
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+
+static bool
+attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs *a)
+{
+	struct file *f = area_find(s->area, path);
+	struct stat st;
+	char *text;
+	int fd;
+
+	*a = (struct talk_attrs){ 0, MODE_FOLDER, (uint64_t)now_seconds() };
+	if (area_is_folder(s->area, path))
+		return true;
+	if (place_kind(path) == PLACE_OUTBOX) {
+		fd = open_outbox(s, path, false);
+		if (fd < 0 || fstat(fd, &st) != 0) {
+			if (fd >= 0)
+				close(fd);
+			return false;
+		}
+		*a = (struct talk_attrs){ (uint64_t)st.st_size, S_ISDIR(st.st_mode) ? MODE_FOLDER : MODE_OURS, (uint64_t)st.st_mtime };
+		close(fd);
+		return true;
+	}
+	if (place_kind(path) != PLACE_DROP) {
+		text = own_text(s, mem, path);
+		*a = (struct talk_attrs){ text == NULL ? 0 : strlen(text), MODE_OURS, (uint64_t)now_seconds() };
+		return text != NULL;
+	}
+	if (f == NULL)
+		return false;
+	*a = (struct talk_attrs){ f->bytes, f->state == FILE_ARRIVED ? MODE_OURS : MODE_FILE, (uint64_t)f->mtime };
+	if (f->state != FILE_ARRIVED && stat(disk_path(s->warden, mem, f, ""), &st) == 0)
+		a->size = (uint64_t)st.st_size;
+	return true;
+}
+
+void
+names_stat(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	struct talk_attrs a;
+	struct talk_out out;
+
+	if (path == NULL || !attrs_of(s, mem, path, &a)) {
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
+	} else {
+		reply_begin(&out, fr->id);
+		talk_attrs(&out, &a);
+		reply_out(s, &out);
+	}
+	talloc_free(mem);
+}
+
+/* Entries of a listing, as talk.h lays them out; grows. */
+struct listing { uint8_t *mem; size_t len; };
+
+static void
+add_entry(struct listing *l, const char *name, const struct talk_attrs *a)
+{
+	struct talk_out out;
+	size_t head;
+
+	talk_start(&out, TALK_LIST, 0);
+	head = out.len;
+	talk_text(&out, name);
+	talk_attrs(&out, a);
+	l->mem = talloc_realloc(NULL, l->mem, uint8_t, l->len + out.len - head);
+	memcpy(l->mem + l->len, out.mem + head, out.len - head);
+	l->len += out.len - head;
+}
+
+static bool
+is_child(const char *folder, const char *path)
+{
+	size_t n = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
+
+	return strncmp(path, folder, n) == 0 && path[n] == '/' && path[n + 1] != '\0' && strchr(path + n + 1, '/') == NULL;
+}
+
+static void
+list_outbox(struct session *s, struct listing *l, const char *path)
+{
+	int fd = open_outbox(s, path, true), n = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	while (dir != NULL && (d = readdir(dir)) != NULL && n++ < OUTBOX_MAX) {
+		struct stat st;
+
+		if (d->d_name[0] == '.' || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+			continue;
+		add_entry(l, d->d_name, &(struct talk_attrs){ (uint64_t)st.st_size, S_ISDIR(st.st_mode) ? MODE_FOLDER : MODE_OURS, (uint64_t)st.st_mtime });
+	}
+	if (dir != NULL)
+		closedir(dir);
+}
+
+static void
+list_area(struct session *s, TALLOC_CTX *mem, struct listing *l, const char *path)
+{
+	static const char *const own[] = { "/README.txt", "/STATUS.txt", "/receipts", "/outbox" };
+	struct talk_attrs a;
+
+	for (size_t i = 0; strcmp(path, "/") == 0 && i < sizeof(own) / sizeof(own[0]); i++)
+		if (attrs_of(s, mem, own[i], &a))
+			add_entry(l, own[i] + 1, &a);
+	for (size_t i = 0; i < s->area->n_folders; i++)
+		if (is_child(path, s->area->folders[i]) && attrs_of(s, mem, s->area->folders[i], &a))
+			add_entry(l, place_base(s->area->folders[i]), &a);
+	for (struct file *f = s->area->files; f != NULL; f = f->next)
+		if (f->shown && is_child(path, f->path) && attrs_of(s, mem, f->path, &a))
+			add_entry(l, place_base(f->path), &a);
+}
+
+static void
+list_receipts(struct session *s, TALLOC_CTX *mem, struct listing *l)
+{
+	struct talk_attrs a;
+
+	for (struct file *f = s->area->files; f != NULL; f = f->next) {
+		char *path = talloc_asprintf(mem, "/receipts%s.txt", f->path);
+
+		/* Files in folders have receipts too, but a flat list cannot show them. */
+		if (f->shown && strchr(f->path + 1, '/') == NULL && attrs_of(s, mem, path, &a))
+			add_entry(l, place_base(path), &a);
+	}
+}
+
+void
+names_list(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	struct listing l = { 0 };
+	struct err err = { 0 };
+	struct talk_out out;
+	int fd;
+
+	if (path == NULL || (place_kind(path) != PLACE_OUTBOX && !area_is_folder(s->area, path))) {
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such folder");
+		talloc_free(mem);
+		return;
+	}
+	if (place_kind(path) == PLACE_OUTBOX)
+		list_outbox(s, &l, path);
+	else if (place_kind(path) == PLACE_RECEIPTS)
+		list_receipts(s, mem, &l);
+	else
+		list_area(s, mem, &l, path);
+	fd = talk_memfd("listing", l.mem, l.len, &err);
+	reply_begin(&out, fr->id);
+	if (fd >= 0)
+		talk_fd(&out, fd);
+	reply_out(s, &out);
+	if (fd >= 0)
+		close(fd);
+	talloc_free(l.mem);
+	talloc_free(mem);
+}
+
+/* ---- changing names ----------------------------------------------------------------------------------------------------------- */
+
+static void
+journal_folder(struct session *s, const char *what, const char *path)
+{
+	struct journal_job job = { .record = json_pack("{s:s,s:s,s:s}", "t", what, "m", s->area->migration, "path", path) };
+
+	journal_add(s->warden->journal, &job);
+}
+
+void
+names_folder(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	bool makes = fr->type == TALK_MKDIR;
+
+	if (path == NULL || place_kind(path) != PLACE_DROP || strcmp(path, "/") == 0)
+		reply(s, fr->id, STATUS_DENIED, "this folder is not yours to change");
+	else if (makes && (area_is_folder(s->area, path) || area_find(s->area, path) != NULL))
+		reply(s, fr->id, STATUS_FAILURE, "the name is taken");
+	else if (makes && !area_is_folder(s->area, place_parent(mem, path)))
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "the folder above is not there");
+	else if (makes && s->area->n_folders >= 10000)
+		reply(s, fr->id, STATUS_FAILURE, "there are too many folders");
+	else if (!makes && !area_is_folder(s->area, path))
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such folder");
+	else if (!makes && !area_is_empty(s->area, path))
+		reply(s, fr->id, STATUS_FAILURE, "the folder is not empty");
+	else {
+		if (makes)
+			area_add_folder(s->area, path);
+		else
+			area_remove_folder(s->area, path);
+		journal_folder(s, makes ? "mkdir" : "rmdir", path);
+		reply(s, fr->id, STATUS_OK, "");
+	}
+	talloc_free(mem);
+}
+
+void
+names_remove(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	struct file *f = path == NULL ? NULL : area_find(s->area, path);
+
+	if (path == NULL || place_kind(path) != PLACE_DROP)
+		reply(s, fr->id, STATUS_DENIED, "this is not yours to remove");
+	else if (f == NULL)
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
+	else if (f->settling || f->writer != 0)
+		reply(s, fr->id, STATUS_FAILURE, "the file is being written");
+	else {
+		/* What has arrived stays in the vault: a name that goes takes no backup with it. */
+		replace(s->warden, f);
+		reply(s, fr->id, STATUS_OK, "");
+	}
+	talloc_free(mem);
+}
+
+static void
+rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool final = !place_is_temporary(place_base(to));
+	char *facts;
+
+	area_set_path(f, to);
+	f->is_backup = f->is_backup || place_is_backup(place_base(to));
+	if (f->state == FILE_WHOLE_NOT_NAMED && final && (facts = read_text(mem, disk_path(s->warden, mem, f, ".json"))) != NULL) {
+		uploads_arrive(s->warden, f, s->number, id, talloc_steal(NULL, facts));
+	} else if (f->state == FILE_OTHER && final && !f->is_manifest && place_is_backup(place_base(to))) {
+		/* Under a backup's name what is none is refused, also when it comes by a rename. */
+		f->state = FILE_REFUSED;
+		area_set_reason(f, "this is no SQL Server backup");
+		uploads_record(s->warden, f);
+		reply(s, id, STATUS_FAILURE, talloc_asprintf(mem, "%s: this is no SQL Server backup", to + 1));
+	} else {
+		uploads_record(s->warden, f);
+		reply(s, id, STATUS_OK, "");
+	}
+	talloc_free(mem);
+}
+
+void
+names_rename(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *from = take_path(fr, mem), *to = take_path(fr, mem);
+	bool overwrite = bytes_u8(&fr->body) != 0;
+	struct file *f = from == NULL ? NULL : area_find(s->area, from), *there = to == NULL ? NULL : area_find(s->area, to);
+
+	if (from == NULL || to == NULL || fr->body.short_of || place_kind(from) != PLACE_DROP || place_kind(to) != PLACE_DROP)
+		reply(s, fr->id, STATUS_DENIED, "that name cannot be used");
+	else if (f == NULL)
+		reply(s, fr->id, area_is_folder(s->area, from) ? STATUS_FAILURE : STATUS_NO_SUCH_FILE,
+		      area_is_folder(s->area, from) ? "folders cannot be renamed" : "there is no such file");
+	else if (strcmp(from, to) == 0)
+		reply(s, fr->id, STATUS_OK, "");
+	else if (f->settling || (there != NULL && (there->settling || there->writer != 0)))
+		reply(s, fr->id, STATUS_FAILURE, "the file is being recorded; try again");
+	else if (area_is_folder(s->area, to) || !area_is_folder(s->area, place_parent(mem, to)) || (there != NULL && !overwrite))
+		reply(s, fr->id, STATUS_FAILURE, there != NULL ? "the name is taken" : "the folder is not there");
+	else {
+		if (there != NULL)
+			replace(s->warden, there);
+		f->version = area_next_version(s->area, to);
+		rename_now(s, fr->id, f, to);
+	}
+	talloc_free(mem);
+}
+
+void
+names_times(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	char *path = take_path(fr, mem);
+	uint64_t mtime = bytes_u64(&fr->body);
+	struct file *f = path == NULL ? NULL : area_find(s->area, path);
+
+	if (f == NULL && (path == NULL || !area_is_folder(s->area, path)))
+		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
+	else {
+		if (f != NULL && mtime <= UINT32_MAX)
+			f->mtime = (int64_t)mtime;
+		reply(s, fr->id, STATUS_OK, "");
+	}
+	talloc_free(mem);
+}
+
+void
+names_space(struct session *s, struct talk_frame *fr)
+{
+	struct talk_out out;
+	unsigned files;
+	uint64_t used = area_used(s->area, &files), block = 4096;
+
+	reply_begin(&out, fr->id);
+	talk_u64(&out, block);
+	talk_u64(&out, s->quota_bytes / block);
+	talk_u64(&out, s->quota_bytes > used ? (s->quota_bytes - used) / block : 0);
+	reply_out(s, &out);
+}
+
+/* ---- a new version of what has arrived ---------------------------------------------------------------------------------------------- */
+
+struct seeding { struct warden *w; unsigned session; uint32_t id; uint64_t file; };
+
+static void
+on_seeded(void *ctx, bool good, const char *why)
+{
+	struct seeding *x = ctx;
+	struct session *s = session_of(x->w, x->session);
+	struct file *f = area_by_number(&x->w->areas, x->file);
+
+	if (f != NULL)
+		f->settling = false;
+	if (s != NULL && s->pair >= 0 && f != NULL) {
+		if (good)
+			begin_upload(s, x->id, f, 0);
+		else
+			reply(s, x->id, STATUS_FAILURE, why);
+	}
+	talloc_free(x);
+}
+
+void
+names_seed(struct session *s, struct talk_frame *fr)
+{
+	struct file *old = area_by_number(&s->warden->areas, bytes_u64(&fr->body)), *f;
+	struct seeding *x;
+	struct journal_job job = { .done = on_seeded };
+
+	if (fr->body.short_of || old == NULL || old->area != s->area || old->state != FILE_ARRIVED || !old->shown) {
+		reply(s, fr->id, STATUS_FAILURE, "the file has changed; open it again");
+		return;
+	}
+	x = talloc_zero(NULL, struct seeding);
+	job.copy_from = disk_path(s->warden, x, old, "");
+	replace(s->warden, old);
+	f = new_file(s, old->path);
+	f->settling = true;
+	*x = (struct seeding){ s->warden, s->number, fr->id, f->number };
+	job.copy_to = disk_in(s->warden, x, f->area, "staging", f->key, "");
+	job.ctx = x;
+	journal_add(s->warden->journal, &job);
+}

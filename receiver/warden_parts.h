@@ -1,0 +1,104 @@
+/*
+ * What the warden's own files share: its state, its sessions, and the answers to them.
+ *
+ * Only receiver/warden*.c includes this. Everything runs on the one loop thread.
+ */
+#ifndef LANDFALL_WARDEN_PARTS_H
+#define LANDFALL_WARDEN_PARTS_H
+
+#include <event2/event.h>
+
+#include "common/config.h"
+#include "receiver/area.h"
+#include "receiver/feed.h"
+#include "receiver/journal.h"
+#include "receiver/keys.h"
+#include "receiver/place.h"
+#include "receiver/talk.h"
+
+enum { STATUS_OK = 0, STATUS_EOF = 1, STATUS_NO_SUCH_FILE = 2, STATUS_DENIED = 3, STATUS_FAILURE = 4 };
+enum { OPEN_READ = 1, OPEN_WRITE = 2, OPEN_APPEND = 4, OPEN_CREAT = 8, OPEN_TRUNC = 16, OPEN_EXCL = 32 };
+
+struct warden;
+
+struct session {
+	struct session *next;
+	struct warden *warden;
+	unsigned number;
+	int pair;                 /* our end; -1 once it is closed */
+	struct event *ev, *pid_ev;
+	int pidfd;
+	int pid;
+	bool spawned, exited;
+	char address[64];
+	bool is_in, failed_login;
+	char blob[4096];          /* the key it came in with, to end it when that is revoked */
+	struct area *area;
+	struct talk_policy policy;
+	uint64_t quota_bytes, bytes; /* bytes: told by PROGRESS, for the CPU limit */
+	unsigned quota_files;
+	int notes;
+	int64_t notes_since;
+	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
+	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
+	uint64_t reading;         /* READER: the file it examines */
+};
+
+struct warden {
+	const struct config *config;
+	struct event_base *base;
+	struct areas areas;
+	struct journal *journal;
+	struct feed *feed;
+	struct session *sessions;
+	unsigned last_session;
+	int listener, spawner;    /* spawner: our end of its pair; -1 while it is down */
+	int spawner_pid;
+	struct event *spawner_ev, *listen_ev;
+	char *fingerprints;
+	const char *ready_file;
+	bool ready, ends;
+	struct { char address[64]; int n; int64_t since; } failures[64];
+	unsigned next_failure;
+};
+
+int64_t now_seconds(void);
+struct session *session_of(struct warden *w, unsigned number);
+
+/* Answers; a session that cannot be answered is ended. */
+void reply(struct session *s, uint32_t id, uint32_t status, const char *message);
+void reply_out(struct session *s, struct talk_out *out);
+void reply_begin(struct talk_out *out, uint32_t id);
+void session_end(struct session *s, const char *why);
+
+/* Paths on disk. */
+char *disk_path(struct warden *w, TALLOC_CTX *mem, const struct file *f, const char *suffix); /* where its bytes are now */
+char *disk_in(struct warden *w, TALLOC_CTX *mem, const struct area *a, const char *folder, const char *key, const char *suffix);
+bool make_area_folders(struct warden *w, const struct area *a);
+
+/* warden_names.c: requests with names. Each takes the frame's fields and answers. */
+void names_open(struct session *s, struct talk_frame *f);
+void names_open_again(struct session *s);
+void names_stat(struct session *s, struct talk_frame *f);
+void names_list(struct session *s, struct talk_frame *f);
+void names_folder(struct session *s, struct talk_frame *f);  /* MKDIR, RMDIR */
+void names_remove(struct session *s, struct talk_frame *f);
+void names_rename(struct session *s, struct talk_frame *f);
+void names_times(struct session *s, struct talk_frame *f);
+void names_space(struct session *s, struct talk_frame *f);
+void names_seed(struct session *s, struct talk_frame *f);
+
+/* warden_uploads.c: how uploads end. */
+void uploads_closed(struct session *s, struct talk_frame *f);
+void uploads_progress(struct session *s, struct talk_frame *f);
+void uploads_revoked(struct session *s, struct talk_frame *f);
+void uploads_orphan(struct warden *w, struct session *s); /* the session is gone */
+/* Whole, under a final name: freezes it, journals, moves it to the vault, answers. */
+void uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, char *facts);
+/* Writes down what a file is now; tells Postgres when durable. */
+void uploads_record(struct warden *w, struct file *f);
+void uploads_feed(struct warden *w, struct file *f, json_t *record);
+/* Sessions whose OPEN waited for this file. */
+void uploads_settled(struct warden *w, uint64_t file);
+
+#endif

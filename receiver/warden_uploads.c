@@ -1,0 +1,439 @@
+#include "receiver/warden_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/text.h"
+#include "receiver/status_txt.h"
+
+enum { LEASE_TRIES = 20, LEASE_MS = 100, CPU_SECONDS = 120, BYTES_PER_CPU_SECOND = 20 * 1000 * 1000 };
+
+/* ---- telling ------------------------------------------------------------------------------------------------- */
+
+struct recorded { struct warden *w; uint64_t file; json_t *record; };
+
+void
+uploads_feed(struct warden *w, struct file *f, json_t *record)
+{
+	char *facts = disk_path(w, NULL, f, ".json");
+
+	feed_add(w->feed, json_incref(record), facts);
+	talloc_free(facts);
+}
+
+static void
+on_recorded(void *ctx, bool good, const char *why)
+{
+	struct recorded *r = ctx;
+	struct file *f = area_by_number(&r->w->areas, r->file);
+
+	(void)why;
+	if (good && f != NULL)
+		uploads_feed(r->w, f, r->record);
+	json_decref(r->record);
+	talloc_free(r);
+}
+
+void
+uploads_record(struct warden *w, struct file *f)
+{
+	struct recorded *r = talloc_zero(NULL, struct recorded);
+	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r };
+
+	r->w = w;
+	r->file = f->number;
+	r->record = json_incref(job.record);
+	journal_add(w->journal, &job);
+}
+
+void
+uploads_settled(struct warden *w, uint64_t file)
+{
+	for (struct session *s = w->sessions; s != NULL; s = s->next)
+		if (s->pending.there && s->pending.file == file)
+			names_open_again(s);
+}
+
+/* ---- what to say to the customer ---------------------------------------------------------------------------------- */
+
+static const struct { const char *word, *sentence; } notes[] = {
+	{ "simple-recovery", "the recovery model is SIMPLE, so there will be no log backups: everything after this backup needs another one" },
+	{ "copy-only", "it is a copy-only backup; differentials do not build on it" },
+	{ "tde", "the database is encrypted (TDE); the target needs its certificate" },
+	{ "stripe-member", "it is one stripe of several; all of them are needed" },
+	{ "damaged-page", "it holds damaged pages and will not be restored; check the source with DBCC CHECKDB" },
+	{ "damaged-at-source", "the source was damaged when it was taken" },
+	{ "media-password", "it has a media password and will not be restored" },
+	{ "trailing-bytes", "there are bytes after its end that do not belong to it" },
+	{ "tail-norecovery", "it is the tail: the old database is stopped" },
+};
+
+static char *
+arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const struct file *f, const json_t *facts)
+{
+	char *line = talloc_asprintf(mem, "%s arrived: %llu bytes, %s", text_escaped(mem, f->path + 1), (unsigned long long)f->bytes,
+	                             status_what(mem, facts));
+	const json_t *set = json_array_get(json_object_get(facts, "sets"), 0);
+	const char *database = json_string_value(json_object_get(set, "DatabaseName"));
+
+	(void)w;
+	for (size_t i = 0; i < json_array_size(f->findings); i++)
+		for (size_t k = 0; k < sizeof(notes) / sizeof(notes[0]); k++)
+			if (strcmp(notes[k].word, json_string_value(json_array_get(f->findings, i))) == 0)
+				line = talloc_asprintf_append(line, "; %s", notes[k].sentence);
+	if (s != NULL && database != NULL && strcasecmp(database, s->policy.database) != 0)
+		line = talloc_asprintf_append(line, "; it is of another database than the agreed %s and will not be restored",
+		                              text_escaped(mem, s->policy.database));
+	for (const struct file *o = f->area->files; o != NULL; o = o->next)
+		if (o != f && o->state == FILE_ARRIVED && strcmp(o->sha256, f->sha256) == 0) {
+			line = talloc_asprintf_append(line, "; it is the same as %s, which was here before", text_escaped(mem, o->path + 1));
+			break;
+		}
+	return line;
+}
+
+/* ---- arriving ------------------------------------------------------------------------------------------------------- */
+
+struct arrival {
+	struct warden *w;
+	uint64_t file;
+	unsigned session;
+	uint32_t id;
+	char *facts;
+	int fd, tries;
+	struct event *timer;
+	json_t *record;
+	char *line;
+};
+
+static void
+answer_arrival(struct arrival *a, uint32_t status, const char *message)
+{
+	struct session *s = session_of(a->w, a->session);
+
+	if (s != NULL && s->pair >= 0)
+		reply(s, a->id, status, message);
+	uploads_settled(a->w, a->file);
+	if (a->fd >= 0)
+		close(a->fd);
+	if (a->timer != NULL)
+		event_free(a->timer);
+	json_decref(a->record);
+	talloc_free(a);
+}
+
+static void
+on_arrived(void *ctx, bool good, const char *why)
+{
+	struct arrival *a = ctx;
+	struct file *f = area_by_number(&a->w->areas, a->file);
+
+	if (f != NULL)
+		f->settling = false;
+	if (good && f != NULL) {
+		log_info("a backup arrived", "migration", f->area->migration, "file", f->path + 1, "sha256", f->sha256, NULL);
+		uploads_feed(a->w, f, a->record);
+		answer_arrival(a, STATUS_OK, a->line);
+		return;
+	}
+	if (f != NULL)
+		f->state = FILE_PARTIAL;
+	answer_arrival(a, STATUS_FAILURE, talloc_asprintf(a, "the arrival could not be recorded (%s); nothing is lost, close the file again later", why));
+}
+
+/* The file is frozen; from here it is only read. */
+static void
+journal_arrival(struct arrival *a, struct file *f)
+{
+	struct warden *w = a->w;
+	struct session *s = session_of(w, a->session);
+	json_t *facts = json_loads(a->facts, 0, NULL);
+	struct journal_job job = { .facts = a->facts, .facts_path = disk_in(w, a, f->area, "vault", f->key, ".json"),
+		.from = disk_in(w, a, f->area, "staging", f->key, ""), .to = disk_in(w, a, f->area, "vault", f->key, ".bak"), .done = on_arrived, .ctx = a };
+
+	f->state = FILE_ARRIVED;
+	f->is_backup = true;
+	f->arrived_at = f->mtime = now_seconds();
+	f->writer = 0;
+	area_set_reason(f, NULL);
+	json_decref(f->findings);
+	f->findings = json_incref(json_object_get(facts, "findings"));
+	a->line = arrival_line(a, w, s, f, facts);
+	job.record = file_record(f);
+	a->record = json_incref(job.record);
+	json_decref(facts);
+	journal_add(w->journal, &job);
+}
+
+static void
+try_lease(evutil_socket_t fd, short what, void *ctx)
+{
+	struct arrival *a = ctx;
+	struct file *f = area_by_number(&a->w->areas, a->file);
+	struct timeval soon = { 0, LEASE_MS * 1000 };
+	struct stat st;
+
+	(void)fd;
+	(void)what;
+	if (f == NULL) {
+		answer_arrival(a, STATUS_FAILURE, "the file is gone");
+	} else if (fcntl(a->fd, F_SETLEASE, F_RDLCK) == 0) {
+		if (fstat(a->fd, &st) == 0 && (uint64_t)st.st_size == f->bytes) {
+			journal_arrival(a, f);
+			return;
+		}
+		f->settling = false;
+		f->state = FILE_PARTIAL;
+		answer_arrival(a, STATUS_FAILURE, "the file on disk is not as long as was said");
+	} else if (errno == EAGAIN && ++a->tries < LEASE_TRIES) {
+		event_add(a->timer, &soon);
+	} else {
+		struct session *s = session_of(a->w, a->session);
+
+		/* Somebody still holds a writing descriptor: not to be trusted as frozen. */
+		f->settling = false;
+		f->state = FILE_PARTIAL;
+		if (s != NULL)
+			session_end(s, "it did not give a written file up");
+		answer_arrival(a, STATUS_FAILURE, "the file is still being written");
+	}
+}
+
+void
+uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, char *facts)
+{
+	struct arrival *a = talloc_zero(NULL, struct arrival);
+	char *path = disk_in(w, a, f->area, "staging", f->key, "");
+
+	a->w = w;
+	a->file = f->number;
+	a->session = session;
+	a->id = id;
+	a->facts = talloc_steal(a, facts);
+	a->fd = open(path, O_RDONLY | O_CLOEXEC);
+	a->timer = evtimer_new(w->base, try_lease, a);
+	f->settling = true;
+	if (a->fd < 0) {
+		f->settling = false;
+		answer_arrival(a, STATUS_FAILURE, "the file cannot be opened again");
+		return;
+	}
+	try_lease(-1, 0, a);
+}
+
+/* ---- the other ends --------------------------------------------------------------------------------------------------- */
+
+struct closing { struct warden *w; unsigned session; uint32_t id, status; uint64_t file; char *message; json_t *record; };
+
+static void
+on_closed(void *ctx, bool good, const char *why)
+{
+	struct closing *c = ctx;
+	struct session *s = session_of(c->w, c->session);
+	struct file *f = area_by_number(&c->w->areas, c->file);
+
+	if (good && f != NULL)
+		uploads_feed(c->w, f, c->record);
+	if (s != NULL && s->pair >= 0)
+		reply(s, c->id, good ? c->status : STATUS_FAILURE, good ? c->message : why);
+	if (f != NULL) {
+		f->settling = false;
+		uploads_settled(c->w, c->file);
+	}
+	json_decref(c->record);
+	talloc_free(c);
+}
+
+static void
+journal_closing(struct warden *w, struct file *f, unsigned session, uint32_t id, uint32_t status, const char *message, const char *facts)
+{
+	struct closing *c = talloc_zero(NULL, struct closing);
+	struct journal_job job = { .done = on_closed, .ctx = c };
+
+	*c = (struct closing){ .w = w, .session = session, .id = id, .status = status, .file = f->number, .message = talloc_strdup(c, message) };
+	if (facts != NULL && strcmp(facts, "{}") != 0 && f->state != FILE_REFUSED) {
+		job.facts = talloc_strdup(c, facts);
+		job.facts_path = disk_in(w, c, f->area, "staging", f->key, ".json");
+	}
+	if (f->state == FILE_REFUSED)
+		job.remove = disk_in(w, c, f->area, "staging", f->key, "");
+	f->writer = 0;
+	f->settling = true;
+	job.record = file_record(f);
+	c->record = json_incref(job.record);
+	journal_add(w->journal, &job);
+}
+
+static char *
+take_facts(struct talk_frame *fr, TALLOC_CTX *mem)
+{
+	off_t size = fr->fds[0] < 0 ? -1 : lseek(fr->fds[0], 0, SEEK_END);
+	char *text;
+
+	if (size <= 0 || size > TALK_FACTS_MAX)
+		return talloc_strdup(mem, "{}");
+	text = talloc_size(mem, (size_t)size + 1);
+	if (pread(fr->fds[0], text, (size_t)size, 0) != size)
+		return talloc_strdup(mem, "{}");
+	text[size] = '\0';
+	return text;
+}
+
+/* What the session found, turned into what the file is. */
+static void
+settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum talk_verdict verdict, const char *reason, char *facts)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const char *name = text_escaped(mem, f->path + 1);
+	unsigned number = s == NULL ? 0 : s->number;
+	bool temporary = place_is_temporary(place_base(f->path));
+	json_t *parsed = json_loads(facts, 0, NULL);
+
+	f->mtime = now_seconds();
+	f->whole = verdict == TALK_WHOLE;
+	area_set_reason(f, reason);
+	if (json_is_array(json_object_get(parsed, "findings"))) {
+		json_decref(f->findings);
+		f->findings = json_incref(json_object_get(parsed, "findings"));
+	}
+	f->is_backup = f->is_backup || json_array_size(json_object_get(parsed, "sets")) > 0;
+	json_decref(parsed);
+	switch (verdict) {
+	case TALK_WHOLE:
+		if (!temporary) {
+			uploads_arrive(w, f, number, id, talloc_steal(NULL, facts));
+			break;
+		}
+		f->state = FILE_WHOLE_NOT_NAMED;
+		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is whole; rename it to its final name", name), facts);
+		break;
+	case TALK_PARTIAL:
+		f->state = FILE_PARTIAL;
+		log_info("an upload is partial", "migration", f->area->migration, "file", f->path + 1, "reason", reason, NULL);
+		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is partial, %llu bytes: %s", name, (unsigned long long)f->bytes,
+			text_escaped(mem, reason)), facts);
+		break;
+	case TALK_OTHER:
+	case TALK_MANIFEST:
+		f->state = FILE_OTHER;
+		f->is_manifest = verdict == TALK_MANIFEST;
+		journal_closing(w, f, number, id, STATUS_OK, "", facts);
+		break;
+	case TALK_REFUSED:
+	default:
+		f->state = FILE_REFUSED;
+		log_info("an upload was refused", "migration", f->area->migration, "file", f->path + 1, "reason", reason, NULL);
+		journal_closing(w, f, number, id, STATUS_FAILURE, reason, facts);
+		break;
+	}
+	talloc_free(mem);
+}
+
+void
+uploads_closed(struct session *s, struct talk_frame *fr)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	uint64_t number = bytes_u64(&fr->body);
+	uint8_t verdict = bytes_u8(&fr->body);
+	uint64_t bytes = bytes_u64(&fr->body);
+	char *sha = talk_take_text(&fr->body, mem), *reason = talk_take_text(&fr->body, mem), *facts = take_facts(fr, mem);
+	struct file *f = area_by_number(&s->warden->areas, s->reading != 0 ? s->reading : number);
+	bool is_his = f != NULL && (s->reading == f->number || (f->area == s->area && f->writer == s->number));
+
+	talk_close_fds(fr);
+	if (fr->body.short_of || !is_his) {
+		/* Taken over by another connection: its bytes are somebody else's now. */
+		reply(s, fr->id, STATUS_FAILURE, "resumed from another connection");
+	} else {
+		f->bytes = bytes;
+		snprintf(f->sha256, sizeof(f->sha256), "%s", strlen(sha) == 64 && strspn(sha, "0123456789abcdef") == 64 ? sha : "");
+		if (verdict == TALK_WHOLE && f->sha256[0] == '\0')
+			verdict = TALK_PARTIAL;
+		settle(s->warden, f, s, fr->id, (enum talk_verdict)verdict, reason, facts);
+	}
+	talloc_free(mem);
+}
+
+static void
+renew_cpu(struct session *s)
+{
+	struct rlimit limit = { .rlim_max = RLIM_INFINITY };
+
+	limit.rlim_cur = CPU_SECONDS + s->bytes / BYTES_PER_CPU_SECOND;
+	if (s->pid > 0)
+		prlimit(s->pid, RLIMIT_CPU, &limit, NULL);
+}
+
+void
+uploads_progress(struct session *s, struct talk_frame *fr)
+{
+	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body);
+	struct file *f = area_by_number(&s->warden->areas, number);
+
+	if (fr->body.short_of || f == NULL || f->writer != s->number)
+		return;
+	if (bytes > f->bytes)
+		s->bytes += bytes - f->bytes;
+	f->bytes = bytes;
+	f->mtime = now_seconds();
+	renew_cpu(s);
+	feed_progress(s->warden->feed, f->key, (int64_t)bytes);
+}
+
+static void
+let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
+{
+	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
+	struct stat st;
+
+	/* Beyond the bytes without a hole nothing is certain. */
+	if (stat(path, &st) == 0 && (uint64_t)st.st_size > bytes && truncate(path, (off_t)bytes) != 0)
+		log_warning("a partial cannot be cut", "file", f->key, NULL);
+	f->bytes = bytes;
+	f->writer = 0;
+	f->state = FILE_PARTIAL;
+	area_set_reason(f, why);
+	uploads_record(w, f);
+	talloc_free(path);
+}
+
+void
+uploads_revoked(struct session *s, struct talk_frame *fr)
+{
+	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body);
+	struct file *f = area_by_number(&s->warden->areas, number);
+
+	if (fr->body.short_of || f == NULL || f->writer != s->number)
+		return;
+	let_go(s->warden, f, bytes, "resumed from another connection");
+	uploads_settled(s->warden, number);
+}
+
+void
+uploads_orphan(struct warden *w, struct session *s)
+{
+	for (struct area *a = w->areas.first; a != NULL; a = a->next)
+		for (struct file *f = a->files; f != NULL; f = f->next)
+			if (f->writer == s->number && !f->settling) {
+				if (f->state == FILE_RECEIVING)
+					let_go(w, f, f->bytes, "the connection broke");
+				f->writer = 0;
+				uploads_settled(w, f->number);
+			}
+	if (s->reading != 0) {
+		struct file *f = area_by_number(&w->areas, s->reading);
+
+		/* The reader died over it: it stays what it is, and nobody waits for it any more. */
+		if (f != NULL && f->settling && f->state != FILE_ARRIVED)
+			f->settling = false;
+		uploads_settled(w, s->reading);
+	}
+}
