@@ -1,0 +1,108 @@
+#include "common/ask_verify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+verify_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into worker(id, program, host, pid) values($1, 'landfall-verify', $2, $3)"
+		" on conflict (id) do update set beat_at = now()", worker, host, db_int(mem, pid));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_job *job, bool *got, struct err *err)
+{
+	struct rows *r;
+
+	*got = false;
+	if (!DB_ASK(db, mem, &r, err,
+		"with due as (select id from verification where state = 'asked' or (state = 'running' and lease_until < now())"
+		"  order by id limit 1 for update skip locked),"
+		" taken as (update verification v set state = 'running', worker = $1, lease_until = now() + interval '60 s', attempts = attempts + 1,"
+		"  started_at = now() from due where v.id = due.id returning v.id, v.run)"
+		" select t.id, t.run, r.migration, r.kind, m.cluster, r.target_database,"
+		"  (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1), m.intake,"
+		"  (select u.manifest from upload u where u.migration = m.id and u.kind = 'manifest' and u.manifest is not null"
+		"    order by u.id desc limit 1), (select s.last_lsn from backup_set s where s.id = r.tail_set)"
+		" from taken t join run r on r.id = t.run join migration m on m.id = r.migration", worker))
+		return false;
+	*got = rows_count(r) == 1;
+	if (*got)
+		*job = (struct verify_job){ rows_int(r, 0, 0), rows_int(r, 0, 1), rows_text(r, 0, 2), rows_text(r, 0, 3), rows_text(r, 0, 4),
+			rows_text(r, 0, 5), rows_text(r, 0, 6), rows_text(r, 0, 7), rows_text_or_null(r, 0, 8), rows_text_or_null(r, 0, 9) };
+	return true;
+}
+
+bool
+verify_beat(struct db *db, const char *worker, struct err *err)
+{
+	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
+	       DB_ASK(db, NULL, NULL, err, "update verification set lease_until = now() + interval '60 s' where worker = $1 and state = 'running'",
+	              worker);
+}
+
+static const char *
+text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s == NULL ? "" : s;
+}
+
+static bool
+put_checks(struct db *db, TALLOC_CTX *mem, const struct verify_job *job, json_t *result, struct err *err)
+{
+	json_t *c;
+	size_t i;
+
+	if (!DB_ASK(db, mem, NULL, err, "delete from check_result where verification = $1", db_int(mem, job->id)))
+		return false;
+	json_array_foreach(json_object_get(result, "checks"), i, c)
+		if (!DB_ASK(db, mem, NULL, err, "insert into check_result(verification, ordinal, check_id, title, result, severity, tier, expected, observed,"
+			" duration_ms) values($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", db_int(mem, job->id), db_int(mem, (int64_t)i), text(c, "id"),
+			text(c, "title"), text(c, "result"), text(c, "severity"), text(c, "tier"), text(c, "expected"), text(c, "observed"),
+			db_int(mem, json_integer_value(json_object_get(c, "duration_ms")))))
+			return false;
+	return true;
+}
+
+static bool
+put_all(struct db *db, TALLOC_CTX *mem, const char *worker, const struct verify_job *job, json_t *result, struct err *err)
+{
+	const char *verdict = text(result, "verdict"), *id = db_int(mem, job->id), *run = db_int(mem, job->run);
+	char *dump = json_dumps(result, JSON_COMPACT);
+	struct rows *r;
+	bool good = DB_ASK(db, mem, &r, err, "update verification set state = 'done', verdict = $3, result = $4::jsonb, product = $5, finished_at = now()"
+		" where id = $1 and worker = $2 and state = 'running'", id, worker, verdict, dump, text(result, "product"));
+
+	free(dump);
+	if (good && rows_affected(r) != 1)
+		return err_set(err, ERR_REFUSED, 0, "another worker has taken this verification over");
+	return good && put_checks(db, mem, job, result, err) &&
+	       DB_ASK(db, mem, NULL, err, "update run set verdict = $2, clock_stopped = coalesce(clock_stopped, case when clock_started is not null then now() end),"
+		" state = case when state = 'online' and $2 in ('verified', 'verified_with_warnings') then 'verified' else state end where id = $1", run,
+		verdict) &&
+	       DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text) values($1, $2, 'verified', $3)", job->migration, run, verdict);
+}
+
+bool
+verify_done(struct db *db, const char *worker, const struct verify_job *job, json_t *result, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = db_begin(db, err);
+
+	if (good) {
+		good = put_all(db, mem, worker, job, result, err);
+		if (good)
+			good = db_commit(db, err);
+		else
+			db_rollback(db);
+	}
+	talloc_free(mem);
+	return good;
+}

@@ -1,0 +1,26 @@
+/*
+ * What the verification asks Postgres: what to verify, and where the result goes.
+ */
+#ifndef LANDFALL_ASK_VERIFY_H
+#define LANDFALL_ASK_VERIFY_H
+
+#include <jansson.h>
+
+#include "common/db.h"
+
+struct verify_job {
+	int64_t id, run;
+	const char *migration, *kind, *cluster, *database, *primary;
+	const char *intake;   /* a JSON object */
+	const char *manifest; /* the newest whole one, or NULL */
+	const char *recovery_lsn;
+};
+
+bool verify_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
+/* One that is asked, or whose worker died; leased for a minute. */
+bool verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_job *job, bool *got, struct err *err);
+bool verify_beat(struct db *db, const char *worker, struct err *err);
+/* Result, verdict, check rows and the run's move, in one transaction. */
+bool verify_done(struct db *db, const char *worker, const struct verify_job *job, json_t *result, struct err *err);
+
+#endif
