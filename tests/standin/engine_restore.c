@@ -1035,6 +1035,21 @@ prepare(struct work *w)
 	return good;
 }
 
+/* A real server's pages are not understood: what comes up is a database without tables, so that it can be entered. */
+static bool
+make_shell(struct work *w)
+{
+	const char *path = db_path(w->e, w->mem, w->row->id, ".sqlite");
+	sqlite3 *db;
+	bool good;
+
+	unlink(path);
+	db = file_open(path, false);
+	good = db != NULL && log_prepare(db);
+	sqlite3_close(db);
+	return good;
+}
+
 /* The point of no return: a new recovery fork begins and the database may be written. */
 static bool
 bring_online(struct work *w)
@@ -1061,7 +1076,7 @@ bring_online(struct work *w)
 		/* What was restored from elsewhere starts a log chain with its own first full. */
 		if (!guid_is_null(row->restored_base))
 			row->chain_origin = row->next_log = (struct lsn){ 0 };
-		good = db_save(w->e, row);
+		good = (!row->opaque || make_shell(w)) && db_save(w->e, row);
 		w->e->generation++;
 	}
 	pthread_mutex_unlock(&w->e->lock);
