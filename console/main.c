@@ -236,6 +236,6 @@ main(int argc, char **argv)
 		return 1;
 	}
 	config_where(config, &config->postgres.console, "landfall-console", &where);
-	c.db = db_new(config, &where);
+	c.db = db_new(NULL, &where);
 	return serve(&c, config, ready);
 }

@@ -135,15 +135,15 @@ begin(const char *path, struct err *err)
 	worker.config = config;
 	if (config->restore.work == NULL)
 		return err_set(err, ERR_OPERATOR, 0, "%s has no restore.work", path == NULL ? "the configuration" : path);
-	names = talloc_array(config, const char *, config->n_clusters + 1);
+	names = talloc_array(NULL, const char *, config->n_clusters + 1);
 	for (unsigned c = 0; c < config->n_clusters; c++) {
 		names[c] = config->clusters[c].name;
 		for (unsigned i = 0; i < config->clusters[c].n_targets; i++) {
-			targets = talloc_realloc(config, targets, struct mssql_target, n + 1);
+			targets = talloc_realloc(NULL, targets, struct mssql_target, n + 1);
 			targets[n++] = target_of(&config->clusters[c], &config->clusters[c].targets[i]);
 		}
 	}
-	worker.clusters = db_text_array(config, names, config->n_clusters);
+	worker.clusters = db_text_array(NULL, names, config->n_clusters);
 	mkdir(config->restore.work, 0700);
 	return mssql_setup(config->restore.work, targets, n, err);
 }

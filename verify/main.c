@@ -141,7 +141,7 @@ set_up(struct err *err)
 
 	for (unsigned c = 0; c < config->n_clusters; c++)
 		for (unsigned i = 0; i < config->clusters[c].n_targets; i++) {
-			targets = talloc_realloc(config, targets, struct mssql_target, n + 1);
+			targets = talloc_realloc(NULL, targets, struct mssql_target, n + 1);
 			targets[n++] = target_of(&config->clusters[c], &config->clusters[c].targets[i]);
 		}
 	if (config->verify.work == NULL || config->verify.checks == NULL)
