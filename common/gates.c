@@ -49,7 +49,7 @@ replicas_why(TALLOC_CTX *mem, const struct gate_facts *f)
 	for (size_t i = 0; i < f->n_replicas; i++) {
 		const struct gate_replica *r = &f->replicas[i];
 
-		if (r->left_out != NULL || (strcmp(r->state, "RESTORING") == 0 && lsn_compare(r->redo, f->tail_end) == 0))
+		if (r->left_out != NULL || (f->recovered && i == 0) || (strcmp(r->state, "RESTORING") == 0 && lsn_compare(r->redo, f->tail_end) == 0))
 			continue;
 		why = talloc_asprintf(mem, "%s%s%s is %s at %s", why == NULL ? "" : why, why == NULL ? "" : "; ", r->name, r->state,
 		                      lsn_text(r->redo).s);

@@ -25,6 +25,7 @@ struct gate_facts {
 	bool plan_known, plan_complete;
 	const char *gap;            /* first gap's text, or NULL */
 	bool cutover;               /* the source is said to be off */
+	bool recovered;             /* behind us: the primary is ONLINE and stays so */
 	const char *tail;           /* file name of the last log, or NULL while it is not known */
 	struct lsn tail_end;
 	bool tail_norecovery, tail_waived;
