@@ -44,6 +44,19 @@ ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, s
 }
 
 bool
+ask_workers_of(struct db *db, TALLOC_CTX *mem, const char *host, struct rows **list, struct err *err)
+{
+	return DB_ASK(db, mem, list, err, "select w.id, w.pid from worker w where w.host = $1 and exists (select 1 from run r where r.worker = w.id)",
+	              host);
+}
+
+bool
+ask_worker_dead(struct db *db, const char *worker, struct err *err)
+{
+	return DB_ASK(db, NULL, NULL, err, "update run set lease_until = now() - interval '1 s' where worker = $1", worker);
+}
+
+bool
 ask_worker_beat(struct db *db, const char *worker, struct err *err)
 {
 	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
@@ -247,6 +260,21 @@ ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *
 }
 
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
+
+bool
+ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err,
+		"update step s set finished_at = now(), state = case when $5::boolean and s.kind <> 'users' then 'done'"
+		"  when s.backup_set is not null and (select b.last_lsn from backup_set b where b.id = s.backup_set) <= $4::numeric then 'done' else 'failed' end,"
+		"  said = case when s.kind = 'users' then s.said else 'its worker ended; judged by what the server has' end"
+		" where s.run = $1 and s.replica = $3 and s.state = 'running' and s.lease_token <> $2 and " STEP_LEASE,
+		db_int(mem, run->id), db_int(mem, run->token), replica, lsn_is_null(redo) ? "-1" : lsn_text(redo).s, db_bool(is_online));
+
+	talloc_free(mem);
+	return good;
+}
 
 bool
 ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set, const char *statement,

@@ -24,6 +24,9 @@ struct restore_run {
 };
 
 bool ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
+/* Workers of this host that were alive once; whoever finds one dead gives its leases back at once. */
+bool ask_workers_of(struct db *db, TALLOC_CTX *mem, const char *host, struct rows **ids_and_pids, struct err *err);
+bool ask_worker_dead(struct db *db, const char *worker, struct err *err);
 /* Renews the worker's sign of life and every lease it still holds. */
 bool ask_worker_beat(struct db *db, const char *worker, struct err *err);
 
@@ -49,6 +52,12 @@ bool ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_f
 bool ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err);
 bool ask_set_of_file(struct db *db, const char *migration, const char *file, int64_t *set, struct err *err); /* 0: none */
 bool ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *err);                   /* 0: none */
+
+/*
+ * Steps that a worker left as running when it died: what the server has now says how they ended. redo: where the
+ * replica stands (none when it is ONLINE: then everything before is done).
+ */
+bool ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err);
 
 /* Intent first: the row is there before the statement is sent. set 0: none. */
 bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,

@@ -23,7 +23,7 @@ verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_j
 	if (!DB_ASK(db, mem, &r, err,
 		"with due as (select id from verification where state = 'asked' or (state = 'running' and lease_until < now())"
 		"  order by id limit 1 for update skip locked),"
-		" taken as (update verification v set state = 'running', worker = $1, lease_until = now() + interval '60 s', attempts = attempts + 1,"
+		" taken as (update verification v set state = 'running', worker = $1, lease_until = now() + interval '20 s', attempts = attempts + 1,"
 		"  started_at = now() from due where v.id = due.id returning v.id, v.run)"
 		" select t.id, t.run, r.migration, r.kind, m.cluster, r.target_database,"
 		"  (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1), m.intake,"
@@ -42,7 +42,7 @@ bool
 verify_beat(struct db *db, const char *worker, struct err *err)
 {
 	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
-	       DB_ASK(db, NULL, NULL, err, "update verification set lease_until = now() + interval '60 s' where worker = $1 and state = 'running'",
+	       DB_ASK(db, NULL, NULL, err, "update verification set lease_until = now() + interval '20 s' where worker = $1 and state = 'running'",
 	              worker);
 }
 

@@ -17,7 +17,7 @@ struct verify_job {
 };
 
 bool verify_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
-/* One that is asked, or whose worker died; leased for a minute. */
+/* One that is asked, or whose worker died; leased for 20 seconds at a time. */
 bool verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_job *job, bool *got, struct err *err);
 bool verify_beat(struct db *db, const char *worker, struct err *err);
 /* Result, verdict, check rows and the run's move, in one transaction. */

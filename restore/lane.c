@@ -152,6 +152,7 @@ look(struct walk *w, struct err *err)
 	struct lane *lane = w->lane;
 
 	return target_ask(w->ms, lane->run.target_database, &lane->seen, err) && wait_while_busy(w, err) &&
+	       ask_steps_settle(w->db, &lane->run, lane->replica, lane->seen.redo, lane->seen.is_online, err) &&
 	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
 }
 

@@ -73,18 +73,46 @@ work(void *ctx)
 	return NULL;
 }
 
+/* Host and process namespace: a pid means something only within both. */
+static void
+where_we_are(char out[300])
+{
+	char host[200] = "", ns[64] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	if (readlink("/proc/self/ns/pid", ns, sizeof(ns) - 1) < 0)
+		ns[0] = '\0';
+	snprintf(out, 300, "%s %s", host, ns);
+}
+
+/* A worker of this machine that has died keeps nobody waiting: its leases end now and not with their time. */
+static void
+bury_the_dead(struct db *db, const char *host)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *rows;
+	struct err err = { 0 };
+
+	if (ask_workers_of(db, mem, host, &rows, &err))
+		for (size_t i = 0; i < rows_count(rows); i++)
+			if (strcmp(rows_text(rows, i, 0), worker.id) != 0 && kill((pid_t)rows_int(rows, i, 1), 0) != 0 && errno == ESRCH)
+				ask_worker_dead(db, rows_text(rows, i, 0), &err);
+	talloc_free(mem);
+}
+
 static void *
 beat(void *ctx)
 {
 	struct db *db = connection("landfall-restore heartbeat");
 	struct err err = { 0 };
-	char host[256] = "";
+	char host[300];
 
 	(void)ctx;
-	gethostname(host, sizeof(host) - 1);
+	where_we_are(host);
 	while (!atomic_load(&worker.stop)) {
 		if (!ask_worker_begin(db, worker.id, host, getpid(), &err) || !ask_worker_beat(db, worker.id, &err))
 			log_warning("no sign of life could be given to Postgres", "error", err.text, NULL);
+		bury_the_dead(db, host);
 		sd_notify(0, "WATCHDOG=1");
 		for (int i = 0; i < BEAT_SECONDS * 4 && !atomic_load(&worker.stop); i++)
 			usleep(250000);

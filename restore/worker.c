@@ -167,7 +167,9 @@ survey(struct visit *v, struct err *err)
 			talloc_free(mem);
 			continue;
 		}
-		if (!ask_replica_saw(v->db, &v->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err) ||
+		/* A busy server is still at it: the lane waits for it. */
+		if ((lane->seen.busy == 0 && !ask_steps_settle(v->db, &v->run, lane->replica, lane->seen.redo, lane->seen.is_online, err)) ||
+		    !ask_replica_saw(v->db, &v->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err) ||
 		    (lane->is_primary && !keep_plan(v, todo, whole, err)))
 			return false;
 		v->has_steps = v->has_steps || todo->n_steps > 0;

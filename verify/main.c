@@ -21,7 +21,7 @@
 #include "verify/checks.h"
 #include "verify/tables.h"
 
-enum { POLL_MS = 1000, BEAT_SECONDS = 10 };
+enum { POLL_MS = 1000, BEAT_SECONDS = 5 };
 
 static struct config *config;
 static char worker[40];
