@@ -133,8 +133,9 @@ serve(const struct check_file *file)
 	}
 }
 
+/* work: where the private freetds.conf goes. One process's is never another's: it is readable to its owner only. */
 static bool
-set_up(struct err *err)
+set_up(const char *work, struct err *err)
 {
 	struct mssql_target *targets = NULL;
 	size_t n = 0;
@@ -144,10 +145,10 @@ set_up(struct err *err)
 			targets = talloc_realloc(NULL, targets, struct mssql_target, n + 1);
 			targets[n++] = target_of(&config->clusters[c], &config->clusters[c].targets[i]);
 		}
-	if (config->verify.work == NULL || config->verify.checks == NULL)
+	if (work == NULL || config->verify.checks == NULL)
 		return err_set(err, ERR_OPERATOR, 0, "the configuration has no verify.work or verify.checks");
-	mkdir(config->verify.work, 0700);
-	return mssql_setup(config->verify.work, targets, n, err);
+	mkdir(work, 0700);
+	return mssql_setup(work, targets, n, err);
 }
 
 static int
@@ -162,7 +163,7 @@ daemon_main(const char *ready)
 	if (fd < 0 || read(fd, worker, 36) != 36)
 		err_errno(&err, errno, "uuid");
 	close(fd);
-	file = err.kind == ERR_NONE && set_up(&err) ? check_file_load(config->verify.checks, &err) : NULL;
+	file = err.kind == ERR_NONE && set_up(config->verify.work, &err) ? check_file_load(config->verify.checks, &err) : NULL;
 	if (file == NULL || pthread_create(&thread, NULL, beat, NULL) != 0) {
 		log_error("cannot start", "error", err.text, NULL);
 		return 1;
@@ -198,15 +199,19 @@ verify_now(const struct once *o)
 {
 	const struct config_cluster *c = o->cluster == NULL ? NULL : config_cluster(config, o->cluster);
 	struct checks_job job = { .cluster = o->cluster, .database = o->database, .migration = "-", .run = "now" };
+	char dir[] = "/tmp/landfall-verify-XXXXXX", *conf;
 	struct err err = { 0 };
 	json_t *result;
 	const char *verdict;
+	bool good;
 
 	if (c == NULL || o->database == NULL) {
 		fprintf(stderr, "landfall-verify: --now needs --cluster and --database\n");
 		return 2;
 	}
-	if (!set_up(&err) || (job.file = check_file_load(o->checks != NULL ? o->checks : config->verify.checks, &err)) == NULL)
+	good = mkdtemp(dir) != NULL && set_up(dir, &err) &&
+	       (job.file = check_file_load(o->checks != NULL ? o->checks : config->verify.checks, &err)) != NULL;
+	if (!good)
 		return fail(&err);
 	job.target = target_of(c, &c->targets[0]);
 	job.intake = o->agent_url == NULL ? NULL : json_pack("{s:s}", "agent_url", o->agent_url);
@@ -216,6 +221,9 @@ verify_now(const struct once *o)
 		return 2;
 	}
 	result = checks_run(&job);
+	conf = talloc_asprintf(NULL, "%s/freetds.conf", dir);
+	unlink(conf);
+	rmdir(dir);
 	verdict = json_string_value(json_object_get(result, "verdict"));
 	if (o->json)
 		json_dumpf(result, stdout, JSON_INDENT(2));
