@@ -134,16 +134,13 @@ demo: deps
 	@+$(MAKE) --no-print-directory all
 	@B=$(B) deploy/demo
 
+# Every parser of strangers' bytes, under the sanitisers, with its long number of damaged inputs.
 fuzz: deps
-	@+B=$(B) tests/fuzz/run
+	@+$(MAKE) --no-print-directory VARIANT=asan WERROR=1 tests
+	@LONG=1 B=$(abspath build/asan) tests/run unit
 
-bench: deps
-	@+$(MAKE) --no-print-directory all
-	@B=$(B) tests/bench/run
-
-test-clients test-sqlserver: deps
-	@+$(MAKE) --no-print-directory all
-	@B=$(B) tests/run $@
+bench test-clients test-sqlserver:
+	@echo "make $@ is not there yet; README.md says what is proven and what is not" >&2; exit 1
 
 tour:
 	@for h in common/*.h receiver/*.h restore/*.h verify/*.h console/*.h; do \

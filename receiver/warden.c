@@ -188,6 +188,16 @@ on_exit_of(evutil_socket_t fd, short what, void *ctx)
 		free_session(s);
 }
 
+static bool
+has_room_for(const struct warden *w, const char *migration)
+{
+	int n = 0;
+
+	for (const struct session *s = w->sessions; s != NULL; s = s->next)
+		n += s->is_in && s->pair >= 0 && strcmp(s->policy.migration, migration) == 0;
+	return n < w->config->receiver.max_sessions_per_migration;
+}
+
 static void
 log_in(struct session *s, struct talk_frame *fr, bool for_good)
 {
@@ -199,7 +209,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds());
 
 	if (good && for_good) {
-		good = !s->is_in && strlen(blob) < sizeof(s->blob) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
+		good = !s->is_in && strlen(blob) < sizeof(s->blob) && has_room_for(s->warden, user) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
 		if (good) {
 			s->is_in = true;
 			strcpy(s->blob, blob);
