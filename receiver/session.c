@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,11 +18,12 @@
 /*
  * Requests are answered one after the other, in order: a name request waits for the warden, who answers from
  * memory, and a CLOSE waits until the arrival is durable. A client's pipelined requests wait in its own channel
- * meanwhile. A warden that is gone ends the session at once.
+ * meanwhile. What a CLOSE has to read back first is read in slices between turns of the loop, so that keep-alives
+ * are answered however long it takes. A warden that is gone ends the session at once.
  */
 
-enum { HANDLES_MAX = 256, WARDEN_SECONDS = 120, OUT_MAX = 1024 * 1024, READ_MAX = 261120, LISTING_MAX = 64 * 1024 * 1024,
-       PROGRESS_BYTES = 16 * 1024 * 1024, NAMES_PER_REPLY = 100 };
+enum { HANDLES_MAX = 128, HANDLE_BYTES = 8, WARDEN_SECONDS = 120, OUT_MAX = 1024 * 1024, BACKLOG_MAX = 1024 * 1024, READ_MAX = 261120,
+       LISTING_MAX = 64 * 1024 * 1024, PROGRESS_BYTES = 16 * 1024 * 1024, NAMES_PER_REPLY = 100 };
 
 enum handle_kind { HANDLE_NONE, HANDLE_READ, HANDLE_UPLOAD, HANDLE_FOLDER };
 
@@ -49,6 +49,18 @@ struct work {
 	char *failure;
 	uint64_t told;
 	time_t told_at;
+	char *path;             /* it was opened by */
+	bool has_mtime;         /* said by FSETSTAT; told when the file is closed */
+	uint32_t mtime;
+};
+
+/* One channel's SFTP conversation. */
+struct talker {
+	struct sftp *sftp;      /* NULL: none */
+	bool behind;            /* requests wait because answers do */
+	bool closing;           /* a CLOSE waits until its upload was read back */
+	uint32_t closing_id;
+	uint8_t closing_handle[HANDLE_BYTES];
 };
 
 struct session {
@@ -59,8 +71,7 @@ struct session {
 	bool is_in, ends;
 	uint32_t asked;         /* id of the last request to the warden */
 	unsigned last_channel;
-	struct sftp *sftp[SSH_CHANNELS_MAX];
-	bool greeted[SSH_CHANNELS_MAX];
+	struct talker talkers[SSH_CHANNELS_MAX];
 	struct handle handles[HANDLES_MAX];
 	unsigned owner[HANDLES_MAX]; /* channel of each handle */
 	uint32_t serial;
@@ -117,6 +128,10 @@ hear(struct session *s, struct talk_frame *f)
 		talloc_free(text);
 		break;
 	case TALK_END:
+		text = talk_take_text(&f->body, s->mem);
+		if (s->link != NULL)
+			ssh_link_reason(s->link, text);
+		talloc_free(text);
 		s->ends = true;
 		break;
 	default:
@@ -138,10 +153,14 @@ ask(struct session *s, TALLOC_CTX *mem, char **message)
 	if (!talk_send(s->pair, &s->talk, &err))
 		_exit(0);
 	for (;;) {
-		if (poll(&p, 1, 1000) < 0 && errno != EINTR)
+		int ready = poll(&p, 1, 1000);
+
+		if ((ready < 0 && errno != EINTR) || time(NULL) > until)
 			_exit(0);
+		if (ready <= 0)
+			continue;
 		got = talk_receive(s->pair, &s->frame, &err);
-		if (got < 0 || time(NULL) > until)
+		if (got < 0)
 			_exit(0);
 		if (got == 0)
 			continue;
@@ -170,22 +189,25 @@ take_fd(struct session *s)
 	return fd;
 }
 
+/* The process has no stderr of its own: its lines go to the warden. */
 static void
-note(struct session *s, enum log_level level, const char *text)
+note(void *ctx, enum log_level level, const char *line)
 {
+	struct session *s = ctx;
 	struct talk_out out;
 	struct err err = { 0 };
 
 	talk_start(&out, TALK_NOTE, 0);
 	talk_u8(&out, (uint8_t)level);
-	talk_text(&out, text);
-	talk_send(s->pair, &out, &err);
+	talk_text(&out, line);
+	if (!talk_send(s->pair, &out, &err))
+		_exit(0);
 }
 
 /* ---- handles -------------------------------------------------------------------------------------------------------- */
 
 static struct handle *
-new_handle(struct session *s, unsigned channel, uint8_t name[8])
+new_handle(struct session *s, unsigned channel, uint8_t name[HANDLE_BYTES])
 {
 	for (uint32_t i = 0; i < HANDLES_MAX; i++) {
 		struct handle *h = &s->handles[i];
@@ -206,7 +228,7 @@ handle_of(struct session *s, unsigned channel, struct sftp_text name)
 {
 	uint32_t i, serial;
 
-	if (name.len != 8)
+	if (name.len != HANDLE_BYTES)
 		return NULL;
 	memcpy(&i, name.s, 4);
 	memcpy(&serial, name.s + 4, 4);
@@ -280,7 +302,7 @@ path_of(struct session *s, unsigned channel, uint32_t id, struct sftp_text text,
 /* ---- uploads ------------------------------------------------------------------------------------------------------------- */
 
 static void
-tell_progress(struct session *s, struct work *w, bool must)
+tell_progress(struct session *s, struct work *w)
 {
 	struct talk_out out;
 	struct err err = { 0 };
@@ -288,7 +310,7 @@ tell_progress(struct session *s, struct work *w, bool must)
 	time_t now = time(NULL);
 	TALLOC_CTX *mem;
 
-	if (!must && solid - w->told < PROGRESS_BYTES && (now == w->told_at || solid == w->told))
+	if (solid - w->told < PROGRESS_BYTES && (now == w->told_at || solid == w->told))
 		return;
 	mem = talloc_new(NULL);
 	talk_start(&out, TALK_PROGRESS, 0);
@@ -302,39 +324,64 @@ tell_progress(struct session *s, struct work *w, bool must)
 	talloc_free(mem);
 }
 
-/* The end of an upload: what it is goes to the warden, its answer to the client. */
 static uint32_t
-end_work(struct session *s, struct work *w, bool is_closed, TALLOC_CTX *mem, char **message)
+tell_closed(struct session *s, const struct work *w, const struct upload_end *end, TALLOC_CTX *mem, char **message)
 {
-	struct upload_end end;
 	struct err err = { 0 };
+	int facts = talk_memfd("facts", end->facts, strlen(end->facts), &err);
 	uint32_t code;
-	int facts;
 
-	if (w->upload == NULL) { /* an arrived file that nobody wrote to: nothing has changed */
-		*message = talloc_strdup(mem, "");
-		return SFTP_OK;
-	}
-	if (!upload_close(w->upload, mem, is_closed && !w->failed, &end, &err))
-		end = (struct upload_end){ .verdict = TALK_PARTIAL, .bytes = upload_solid(w->upload), .reason = talloc_strdup(mem, err.text),
-			.facts = talloc_strdup(mem, "{}") };
-	facts = talk_memfd("facts", end.facts == NULL ? "{}" : end.facts, end.facts == NULL ? 2 : strlen(end.facts), &err);
 	question(s, TALK_CLOSED);
 	talk_u64(&s->talk, w->opened.upload);
-	talk_u8(&s->talk, (uint8_t)end.verdict);
-	talk_u64(&s->talk, end.bytes);
-	talk_text(&s->talk, end.sha256);
-	talk_text(&s->talk, end.reason);
+	talk_u8(&s->talk, (uint8_t)end->verdict);
+	talk_u64(&s->talk, end->bytes);
+	talk_text(&s->talk, end->sha256);
+	talk_text(&s->talk, end->reason);
 	if (facts >= 0)
 		talk_fd(&s->talk, facts);
 	code = ask(s, mem, message);
 	talk_close_fds(&s->frame);
 	if (facts >= 0)
 		close(facts);
-	if (w->failed && code == SFTP_OK) {
-		code = SFTP_FAILURE;
-		*message = talloc_strdup(mem, w->failure);
+	return code;
+}
+
+/* A time that was set while the file was open counts from its end: until then it is the warden's. */
+static void
+tell_mtime(struct session *s, const struct work *w, TALLOC_CTX *mem)
+{
+	char *message;
+
+	question(s, TALK_TIMES);
+	talk_text(&s->talk, w->path);
+	talk_u64(&s->talk, w->mtime);
+	ask(s, mem, &message);
+	talk_close_fds(&s->frame);
+}
+
+/* The end of an upload: what it is goes to the warden, its answer to the client. */
+static uint32_t
+end_work(struct session *s, struct work *w, bool is_closed, TALLOC_CTX *mem, char **message)
+{
+	const char *broken = w->failed ? w->failure : is_closed ? NULL : "the connection ended before the file was closed";
+	struct upload_end end;
+	struct err err = { 0 };
+	uint32_t code;
+
+	*message = talloc_strdup(mem, "");
+	if (w->upload == NULL) /* an arrived file that nobody wrote to: nothing has changed */
+		return SFTP_OK;
+	if (!upload_close(w->upload, mem, broken, &end, &err)) {
+		w->failed = true;
+		w->failure = talloc_strdup(w, err.text);
 	}
+	code = tell_closed(s, w, &end, mem, message);
+	if (code == SFTP_OK && is_closed && (w->failed || upload_reason(w->upload) != NULL)) {
+		code = SFTP_FAILURE;
+		*message = talloc_strdup(mem, w->failed ? w->failure : upload_reason(w->upload));
+	}
+	if (code == SFTP_OK && is_closed && w->has_mtime)
+		tell_mtime(s, w, mem);
 	return code;
 }
 
@@ -354,26 +401,44 @@ close_handle(struct session *s, struct handle *h, bool is_closed, uint32_t *code
 	h->kind = HANDLE_NONE;
 }
 
+/* Answered when everything was read back; until then the channel's other requests wait. */
 static void
-on_close(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
+finish_close(struct session *s, unsigned channel, bool *busy, TALLOC_CTX *mem)
 {
-	struct handle *h = handle_of(s, channel, r->handle);
+	struct talker *t = &s->talkers[channel];
+	struct handle *h = handle_of(s, channel, (struct sftp_text){ (const char *)t->closing_handle, HANDLE_BYTES });
 	char *message;
 	uint32_t code;
 
-	if (h == NULL) {
-		status(s, channel, r->id, SFTP_FAILURE, "there is no such handle");
+	if (h->kind == HANDLE_UPLOAD && h->work->handles == 1 && h->work->upload != NULL && !h->work->failed &&
+	    upload_catch_up(h->work->upload, true)) {
+		*busy = true;
 		return;
 	}
+	t->closing = false;
 	close_handle(s, h, true, &code, mem, &message);
 	/* The stock client shows no status text, but it shows stderr. */
 	if (message[0] != '\0')
 		ssh_link_say(s->link, channel, message);
-	status(s, channel, r->id, code, message);
+	status(s, channel, t->closing_id, code, message);
+}
+
+static void
+on_close(struct session *s, unsigned channel, const struct sftp_request *r)
+{
+	struct talker *t = &s->talkers[channel];
+
+	if (handle_of(s, channel, r->handle) == NULL) {
+		status(s, channel, r->id, SFTP_FAILURE, "there is no such handle");
+		return;
+	}
+	t->closing = true;
+	t->closing_id = r->id;
+	memcpy(t->closing_handle, r->handle.s, HANDLE_BYTES);
 }
 
 static struct work *
-new_work(struct session *s, const struct talk_opened *opened, int fd)
+new_work(struct session *s, const struct talk_opened *opened, int fd, const char *path)
 {
 	struct work *w = work_of(s, opened->upload);
 
@@ -383,6 +448,7 @@ new_work(struct session *s, const struct talk_opened *opened, int fd)
 	}
 	w = talloc_zero(s->mem, struct work);
 	w->opened = *opened;
+	w->path = talloc_strdup(w, path);
 	w->seed_fd = -1;
 	if (opened->arrived)
 		w->seed_fd = fd;
@@ -399,7 +465,7 @@ on_open(struct session *s, unsigned channel, const struct sftp_request *r, TALLO
 	char *path = path_of(s, channel, r->id, r->path, mem), *message;
 	struct talk_opened opened;
 	struct handle *h;
-	uint8_t name[8];
+	uint8_t name[HANDLE_BYTES];
 	uint32_t code;
 	int fd;
 
@@ -427,7 +493,7 @@ on_open(struct session *s, unsigned channel, const struct sftp_request *r, TALLO
 		_exit(1);
 	if (opened.writable) {
 		h->kind = HANDLE_UPLOAD;
-		h->work = new_work(s, &opened, fd);
+		h->work = new_work(s, &opened, fd, path);
 		h->work->handles++;
 		h->append = (r->flags & SFTP_APPEND_FLAG) != 0;
 		h->can_read = (r->flags & SFTP_READ_FLAG) != 0;
@@ -463,32 +529,41 @@ seed(struct session *s, struct work *w, TALLOC_CTX *mem, char **message)
 	return true;
 }
 
+/* With APPEND some clients say where the end is (OpenSSH, libssh2) and some leave it to the server (asyncssh says 0). */
+static uint64_t
+offset_of(const struct handle *h, uint64_t said)
+{
+	return h->append && said < upload_solid(h->work->upload) ? upload_size(h->work->upload) : said;
+}
+
 static void
 on_write(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
 {
 	struct handle *h = handle_of(s, channel, r->handle);
 	struct err err = { 0 };
 	char *message = NULL;
-	uint64_t offset;
-	bool good;
+	struct work *w;
 
 	if (h == NULL || h->kind != HANDLE_UPLOAD) {
 		status(s, channel, r->id, SFTP_FAILURE, h == NULL ? "there is no such handle" : "the file is not open for writing");
 		return;
 	}
-	if (h->work->upload == NULL && !seed(s, h->work, mem, &message)) {
+	w = h->work;
+	if (w->upload == NULL && !seed(s, w, mem, &message)) {
 		status(s, channel, r->id, SFTP_FAILURE, message);
 		return;
 	}
-	offset = h->append ? upload_size(h->work->upload) : r->offset;
-	good = upload_write(h->work->upload, offset, r->data, r->length, &err);
-	if (!good && !h->work->failed) {
-		h->work->failed = upload_reason(h->work->upload) == NULL;
-		h->work->failure = talloc_strdup(h->work, err.text);
-		ssh_link_say(s->link, channel, err.text);
+	if (!upload_write(w->upload, offset_of(h, r->offset), r->data, r->length, &err)) {
+		if (w->failure == NULL) {
+			w->failed = upload_reason(w->upload) == NULL;
+			w->failure = talloc_strdup(w, err.text);
+			ssh_link_say(s->link, channel, err.text);
+		}
+		status(s, channel, r->id, SFTP_FAILURE, err.text);
+		return;
 	}
-	tell_progress(s, h->work, false);
-	status(s, channel, r->id, good ? SFTP_OK : SFTP_FAILURE, good ? "" : err.text);
+	tell_progress(s, w);
+	status(s, channel, r->id, SFTP_OK, "");
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------------- */
@@ -524,7 +599,7 @@ on_opendir(struct session *s, unsigned channel, const struct sftp_request *r, TA
 {
 	char *path = path_of(s, channel, r->id, r->path, mem), *message;
 	struct handle *h;
-	uint8_t name[8];
+	uint8_t name[HANDLE_BYTES];
 	uint32_t code;
 	off_t size;
 	int fd;
@@ -673,17 +748,33 @@ on_setstat(struct session *s, unsigned channel, const struct sftp_request *r, TA
 	status(s, channel, r->id, code, message);
 }
 
+static bool
+set_size(struct session *s, struct work *w, uint64_t size, TALLOC_CTX *mem, struct err *err)
+{
+	char *message = NULL;
+
+	if (w->upload == NULL && size == w->opened.size)
+		return true; /* as long as what has arrived */
+	if (w->upload == NULL && !seed(s, w, mem, &message))
+		return err_set(err, ERR_REFUSED, 0, "%s", message);
+	return upload_truncate(w->upload, size, err);
+}
+
+/* Permissions are accepted and mean nothing: what arrives belongs to the warden. */
 static void
-on_fsetstat(struct session *s, unsigned channel, const struct sftp_request *r)
+on_fsetstat(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
 {
 	struct handle *h = handle_of(s, channel, r->handle);
-	struct err err = { 0 };
+	struct err err = { .text = "the file is not open for writing" };
 	bool good = h != NULL;
 
-	/* Permissions and times are accepted and mean nothing: what arrives belongs to the warden. */
 	if (good && r->attrs.has_size)
-		good = h->kind == HANDLE_UPLOAD && h->work->upload != NULL && upload_truncate(h->work->upload, r->attrs.size, &err);
-	status(s, channel, r->id, good ? SFTP_OK : SFTP_FAILURE, good ? "" : err.text[0] == '\0' ? "the size cannot be set" : err.text);
+		good = h->kind == HANDLE_UPLOAD && set_size(s, h->work, r->attrs.size, mem, &err);
+	if (good && r->attrs.has_times && h->kind == HANDLE_UPLOAD) {
+		h->work->has_mtime = true;
+		h->work->mtime = r->attrs.mtime;
+	}
+	status(s, channel, r->id, good ? SFTP_OK : SFTP_FAILURE, good ? "" : err.text);
 }
 
 static void
@@ -789,13 +880,13 @@ answer(struct session *s, unsigned channel, const struct sftp_request *r)
 		flush(s, channel);
 		break;
 	case SFTP_OPEN: on_open(s, channel, r, mem); break;
-	case SFTP_CLOSE: on_close(s, channel, r, mem); break;
+	case SFTP_CLOSE: on_close(s, channel, r); break;
 	case SFTP_READ: on_read(s, channel, r); break;
 	case SFTP_WRITE: on_write(s, channel, r, mem); break;
 	case SFTP_STAT: case SFTP_LSTAT: on_stat(s, channel, r, mem); break;
 	case SFTP_FSTAT: on_fstat(s, channel, r); break;
 	case SFTP_SETSTAT: on_setstat(s, channel, r, mem); break;
-	case SFTP_FSETSTAT: on_fsetstat(s, channel, r); break;
+	case SFTP_FSETSTAT: on_fsetstat(s, channel, r, mem); break;
 	case SFTP_OPENDIR: on_opendir(s, channel, r, mem); break;
 	case SFTP_READDIR: on_readdir(s, channel, r, mem); break;
 	case SFTP_REMOVE: simple(s, channel, r, TALK_REMOVE, mem); break;
@@ -858,14 +949,30 @@ call_open(void *ctx, unsigned channel)
 {
 	struct session *s = ctx;
 
-	s->sftp[channel] = sftp_new(s->mem);
+	s->talkers[channel] = (struct talker){ .sftp = sftp_new(s->mem) };
 	s->last_channel = channel;
 }
 
 static void
 call_bytes(void *ctx, unsigned channel, const void *mem, size_t len)
 {
-	sftp_push(((struct session *)ctx)->sftp[channel], mem, len);
+	sftp_push(((struct session *)ctx)->talkers[channel].sftp, mem, len);
+}
+
+static bool
+call_wants(void *ctx, unsigned channel)
+{
+	const struct talker *t = &((struct session *)ctx)->talkers[channel];
+
+	return t->sftp != NULL && sftp_waiting(t->sftp) < BACKLOG_MAX;
+}
+
+static bool
+call_idle(void *ctx, unsigned channel)
+{
+	const struct talker *t = &((struct session *)ctx)->talkers[channel];
+
+	return !t->behind && !t->closing;
 }
 
 /* A channel is gone: what it left open ends as partial. */
@@ -880,6 +987,8 @@ call_closed(void *ctx, unsigned channel)
 	for (unsigned i = 0; i < HANDLES_MAX; i++)
 		if (s->handles[i].kind != HANDLE_NONE && s->owner[i] == channel)
 			close_handle(s, &s->handles[i], false, &code, mem, &message);
+	talloc_free(s->talkers[channel].sftp);
+	s->talkers[channel] = (struct talker){ .sftp = NULL };
 	talloc_free(mem);
 }
 
@@ -897,68 +1006,91 @@ call_other(void *ctx)
 	return !s->ends;
 }
 
+/* Every request that is there, until one has to wait. */
+static void
+talk_on(struct session *s, unsigned channel, bool *busy)
+{
+	struct talker *t = &s->talkers[channel];
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct sftp_request r;
+	struct err err = { 0 };
+	int got = 1;
+
+	while (got == 1 && !s->ends) {
+		if (t->closing)
+			finish_close(s, channel, busy, mem);
+		/* A client that does not read its answers is not asked for more. */
+		t->behind = ssh_link_pending(s->link, channel) >= OUT_MAX;
+		if (t->closing || t->behind)
+			break;
+		got = sftp_next(t->sftp, &r, &err);
+		if (got == 1)
+			answer(s, channel, &r);
+	}
+	if (got < 0) {
+		log_warning("an SFTP conversation is ended", "error", err.text, NULL);
+		ssh_link_hang_up(s->link, channel);
+		TALLOC_FREE(t->sftp);
+	}
+	talloc_free(mem);
+}
+
 static bool
 call_turn(void *ctx, bool *busy)
 {
 	struct session *s = ctx;
-	struct sftp_request r;
-	struct err err = { 0 };
 
-	for (unsigned c = 0; c < SSH_CHANNELS_MAX; c++) {
-		int got = 0;
-
-		/* A client that does not read its answers is not asked for more. */
-		while (s->sftp[c] != NULL && ssh_link_pending(s->link, c) < OUT_MAX && (got = sftp_next(s->sftp[c], &r, &err)) == 1)
-			answer(s, c, &r);
-		if (got < 0) {
-			note(s, LOG_LEVEL_WARNING, err.text);
-			ssh_link_hang_up(s->link, c);
-			talloc_free(s->sftp[c]);
-			s->sftp[c] = NULL;
-		}
-	}
+	for (unsigned c = 0; c < SSH_CHANNELS_MAX; c++)
+		if (s->talkers[c].sftp != NULL)
+			talk_on(s, c, busy);
 	for (struct work *w = s->works; w != NULL; w = w->next)
-		if (w->upload != NULL && upload_catch_up(w->upload))
+		if (w->upload != NULL && upload_catch_up(w->upload, false))
 			*busy = true;
 	return !s->ends;
 }
 
-void
-session_main(int connection, int pair, const char *address)
+static struct session *
+new_session(int pair)
 {
 	struct session *s = talloc_zero(NULL, struct session);
-	const struct ssh_calls calls = { s, call_key, call_login, call_open, call_bytes, call_closed, call_other, call_turn };
-	struct err err = { 0 };
 
-	(void)address;
 	s->mem = s;
 	s->pair = pair;
+	log_to(note, s);
+	return s;
+}
+
+void
+session_main(int connection, int pair)
+{
+	struct session *s = new_session(pair);
+	const struct ssh_calls calls = { s, call_key, call_login, call_open, call_bytes, call_closed, call_wants, call_idle, call_other,
+		call_turn };
+	struct err err = { 0 };
+
 	s->link = ssh_link_new(s, connection, pair, &calls, &err);
 	if (s->link == NULL)
-		note(s, LOG_LEVEL_INFO, err.text);
+		log_info("a connection ends before it began", "error", err.text, NULL);
 	else
 		ssh_link_run(s->link);
+	talloc_free(s->link);
 	_exit(0);
 }
 
 void
 session_reader(int file, int pair, const char *name)
 {
-	struct session *s = talloc_zero(NULL, struct session);
-	struct talk_opened opened = { .backup_name = place_is_backup(name), .temporary_name = place_is_temporary(name) };
-	struct work w = { .seed_fd = -1 };
-	struct err err = { 0 };
+	struct session *s = new_session(pair);
+	const char *slash = strrchr(name, '/'), *base = slash == NULL ? name : slash + 1;
+	struct work w = { .seed_fd = -1, .opened = { .backup_name = place_is_backup(base), .temporary_name = place_is_temporary(base) } };
 	char *message;
 	off_t size = lseek(file, 0, SEEK_END);
 
-	s->mem = s;
-	s->pair = pair;
+	/* What its migration allows is not known here; the warden sees the findings. */
 	s->policy.allow_encrypted = true;
-	snprintf(opened.name, sizeof(opened.name), "%s", name);
-	opened.size = size < 0 ? 0 : (uint64_t)size;
-	w.opened = opened;
-	w.upload = upload_new(s, file, &opened, &s->policy);
-	(void)err;
+	snprintf(w.opened.name, sizeof(w.opened.name), "%s", name);
+	w.opened.size = size < 0 ? 0 : (uint64_t)size;
+	w.upload = upload_new(s, file, &w.opened, &s->policy);
 	end_work(s, &w, true, s, &message);
 	_exit(0);
 }

@@ -6,7 +6,7 @@
 #define LANDFALL_SESSION_H
 
 /* Serves a connection and ends the process. Both descriptors belong to it. */
-void session_main(int connection, int pair, const char *address) __attribute__((noreturn));
+void session_main(int connection, int pair) __attribute__((noreturn));
 
 /* Reads one file that was found at start-up, says what it is, and ends the process. */
 void session_reader(int file, int pair, const char *name) __attribute__((noreturn));

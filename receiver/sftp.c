@@ -81,6 +81,30 @@ take_attrs(struct bytes *b, struct sftp_attrs *a)
 	}
 }
 
+static bool
+is_named(struct sftp_text t, const char *name)
+{
+	return t.len == strlen(name) && t.s != NULL && memcmp(t.s, name, t.len) == 0;
+}
+
+/* What is not known is not looked into: it is answered with OP_UNSUPPORTED. */
+static void
+take_extended(struct bytes *b, struct sftp_request *r)
+{
+	static const char *const with_path[] = { "posix-rename@openssh.com", "statvfs@openssh.com", "expand-path@openssh.com", "home-directory" };
+	static const char *const with_handle[] = { "fsync@openssh.com", "fstatvfs@openssh.com" };
+
+	r->name = take_text(b);
+	for (size_t i = 0; i < sizeof(with_path) / sizeof(with_path[0]); i++)
+		if (is_named(r->name, with_path[i]))
+			r->path = take_text(b);
+	for (size_t i = 0; i < sizeof(with_handle) / sizeof(with_handle[0]); i++)
+		if (is_named(r->name, with_handle[i]))
+			r->handle = take_text(b);
+	if (is_named(r->name, "posix-rename@openssh.com"))
+		r->other = take_text(b);
+}
+
 static void
 take_fields(struct bytes *b, struct sftp_request *r)
 {
@@ -120,14 +144,7 @@ take_fields(struct bytes *b, struct sftp_request *r)
 		r->other = take_text(b);
 		break;
 	case SFTP_EXTENDED:
-		r->name = take_text(b);
-		/* All extensions that are answered begin with a path or handle; some have a second path. */
-		if (bytes_left(b) > 0)
-			r->path = take_text(b);
-		if (bytes_left(b) > 0)
-			r->other = take_text(b);
-		if (r->name.len == sizeof("fsync@openssh.com") - 1 && memcmp(r->name.s, "fsync@openssh.com", r->name.len) == 0)
-			r->handle = r->path;
+		take_extended(b, r);
 		break;
 	default:
 		break; /* unknown: answered with OP_UNSUPPORTED by its id */

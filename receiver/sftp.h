@@ -18,7 +18,7 @@
 #include "common/err.h"
 
 /* OpenSSH sends WRITEs of up to 255 KB when limits@openssh.com says so. */
-enum { SFTP_WRITE_MAX = 261120, SFTP_PACKET_MAX = SFTP_WRITE_MAX + 4096, SFTP_HANDLE_MAX = 256, SFTP_VERSION = 3 };
+enum { SFTP_WRITE_MAX = 261120, SFTP_PACKET_MAX = SFTP_WRITE_MAX + 4096, SFTP_VERSION = 3 };
 
 enum sftp_type {
 	SFTP_INIT = 1, SFTP_OPEN = 3, SFTP_CLOSE, SFTP_READ, SFTP_WRITE, SFTP_LSTAT, SFTP_FSTAT, SFTP_SETSTAT, SFTP_FSETSTAT, SFTP_OPENDIR,
@@ -59,7 +59,7 @@ size_t sftp_waiting(const struct sftp *sftp); /* bytes pushed and not yet taken 
 
 /* ---- answers ------------------------------------------------------------------------------------------------- */
 
-/* One packet being built; memory grows on the context given. */
+/* Packets being built, one behind the other; who owns it empties it by len = 0. mem is a talloc chunk. */
 struct sftp_out { uint8_t *mem; size_t len, room; };
 
 void sftp_put_version(struct sftp_out *out);

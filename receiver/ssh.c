@@ -1,6 +1,5 @@
 #include "receiver/ssh.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,9 +28,13 @@
  *  - A key type that the log-in does not want must be denied in the callback at the probe; otherwise libssh says
  *    nothing and the client hangs. There is no time limit to log in but ours.
  *  - Nothing is freed inside a callback; callback structures live as long as their channel.
+ *  - What is written goes into a buffer without a limit, however little the client reads: nothing is handed over
+ *    while something waits there.
+ *  - A channel whose largest packet the client says to be 10 bytes makes the first write to it turn for ever.
  */
 
-enum { LOGIN_SECONDS = 30, IDLE_SECONDS = 1800, WINDOW = 8 * 1024 * 1024, TURNS = 64, AUTH_TRIES_MAX = 20, OUT_MAX = 4 * 1024 * 1024 };
+enum { LOGIN_SECONDS = 30, IDLE_SECONDS = 1800, TURN_CPU_SECONDS = 10, WINDOW = 8 * 1024 * 1024, AUTH_TRIES_MAX = 20, SAID_MAX = 64 * 1024,
+       FLUSH_MS = 200 };
 
 static ssh_bind host;
 
@@ -39,9 +43,12 @@ struct out { uint8_t *mem; size_t len, at, room; };
 struct channel {
 	struct ssh_link *link;
 	unsigned number;
-	ssh_channel channel;
+	ssh_channel channel;    /* NULL: this place is free */
 	struct ssh_channel_callbacks_struct calls;
-	bool is_sftp, gone, told, hangs_up;
+	bool is_sftp;
+	bool held;              /* bytes wait in the library */
+	bool eof, gone;         /* the client will send no more; the client has closed it */
+	bool hangs_up, told;    /* we want it closed; we have closed it */
 	size_t eaten;
 	struct out out, err;
 };
@@ -53,10 +60,10 @@ struct ssh_link {
 	const struct ssh_calls *calls;
 	struct ssh_server_callbacks_struct server;
 	struct channel channels[SSH_CHANNELS_MAX];
-	unsigned n_channels;
-	bool is_in, is_dead;
+	bool is_in, is_dead, again;
 	int tries;
-	time_t begun, last_bytes;
+	time_t begun, last_bytes, armed;
+	char reason[200];
 };
 
 static const char ciphers[] = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
@@ -68,7 +75,7 @@ static const char accepted[] = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp
 /* ---- before the jail ---------------------------------------------------------------------------------------- */
 
 static bool
-add_host_key(const char *file, TALLOC_CTX *mem, char **fingerprints, struct err *err)
+add_host_key(const char *file, char **fingerprints, struct err *err)
 {
 	ssh_key key = NULL;
 	unsigned char *hash = NULL;
@@ -83,7 +90,6 @@ add_host_key(const char *file, TALLOC_CTX *mem, char **fingerprints, struct err 
 		ssh_string_free_char(text);
 		ssh_clean_pubkey_hash(&hash);
 	}
-	(void)mem;
 	return ssh_bind_options_set(host, SSH_BIND_OPTIONS_IMPORT_KEY, key) == SSH_OK ? true
 	     : err_set(err, ERR_OPERATOR, 0, "host key %s cannot be used (one per type)", file);
 }
@@ -100,7 +106,7 @@ ssh_prepare(char **files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct
 	ssh_bind_options_set(host, SSH_BIND_OPTIONS_PROCESS_CONFIG, &no);
 	*fingerprints = talloc_strdup(mem, "");
 	for (size_t i = 0; i < n; i++)
-		if (!add_host_key(files[i], mem, fingerprints, err))
+		if (!add_host_key(files[i], fingerprints, err))
 			return false;
 	ssh_bind_options_set(host, SSH_BIND_OPTIONS_CIPHERS_C_S, ciphers);
 	ssh_bind_options_set(host, SSH_BIND_OPTIONS_CIPHERS_S_C, ciphers);
@@ -141,17 +147,27 @@ on_key(ssh_session session, const char *user, struct ssh_key_struct *key, char s
 
 /* ---- channels --------------------------------------------------------------------------------------------------- */
 
+/* len is everything that waits, not only what came now. */
 static int
 on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *ctx)
 {
 	struct channel *c = ctx;
+	struct ssh_link *l = c->link;
 
 	(void)session;
 	(void)channel;
-	c->link->last_bytes = time(NULL);
+	l->last_bytes = time(NULL);
+	if (!is_stderr && c->is_sftp && !c->told) {
+		if (!l->calls->wants(l->calls->ctx, c->number)) {
+			c->held = true;
+			/* The library takes what a client sends beyond its window. */
+			l->is_dead = l->is_dead || len > 2 * WINDOW;
+			return 0;
+		}
+		l->calls->bytes(l->calls->ctx, c->number, data, len);
+		c->held = false;
+	}
 	c->eaten += len;
-	if (!is_stderr && c->is_sftp && !c->gone)
-		c->link->calls->bytes(c->link->calls->ctx, c->number, data, len);
 	return (int)len;
 }
 
@@ -168,7 +184,7 @@ on_eof(ssh_session session, ssh_channel channel, void *ctx)
 {
 	(void)session;
 	(void)channel;
-	((struct channel *)ctx)->gone = true;
+	((struct channel *)ctx)->eof = true;
 }
 
 static int
@@ -185,23 +201,48 @@ on_subsystem(ssh_session session, ssh_channel channel, const char *name, void *c
 	return 0;
 }
 
+/* Refused, with a word why: scp -O and scp of before OpenSSH 9 come this way. The connection goes on. */
+static int
+on_exec(ssh_session session, ssh_channel channel, const char *command, void *ctx)
+{
+	static const char why[] = "no commands here, only SFTP; use sftp, or scp of OpenSSH 9 and later without -O\r\n";
+
+	(void)session;
+	(void)command;
+	(void)ctx;
+	ssh_channel_write_stderr(channel, why, sizeof(why) - 1);
+	return 1;
+}
+
 static ssh_channel
 on_channel(ssh_session session, void *ctx)
 {
 	struct ssh_link *l = ctx;
-	struct channel *c;
+	struct channel *c = NULL;
 
-	if (!l->is_in || l->n_channels == SSH_CHANNELS_MAX)
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX && c == NULL; i++)
+		if (l->channels[i].channel == NULL) {
+			c = &l->channels[i];
+			c->number = i;
+		}
+	if (!l->is_in || c == NULL || (c->channel = ssh_channel_new(session)) == NULL)
 		return NULL;
-	c = &l->channels[l->n_channels];
 	c->link = l;
-	c->number = l->n_channels++;
-	c->channel = ssh_channel_new(session);
 	c->calls = (struct ssh_channel_callbacks_struct){ .userdata = c, .channel_data_function = on_data, .channel_close_function = on_close,
-		.channel_eof_function = on_eof, .channel_subsystem_request_function = on_subsystem };
+		.channel_eof_function = on_eof, .channel_subsystem_request_function = on_subsystem, .channel_exec_request_function = on_exec };
 	ssh_callbacks_init(&c->calls);
 	ssh_set_channel_callbacks(c->channel, &c->calls);
 	return c->channel;
+}
+
+/* Only when the client has closed it too: until then the library calls back. */
+static void
+forget_channel(struct channel *c)
+{
+	ssh_channel_free(c->channel);
+	free(c->out.mem);
+	free(c->err.mem);
+	memset(c, 0, sizeof(*c));
 }
 
 /* ---- the link ------------------------------------------------------------------------------------------------------ */
@@ -209,7 +250,7 @@ on_channel(ssh_session session, void *ctx)
 static int
 free_link(struct ssh_link *l)
 {
-	for (unsigned i = 0; i < l->n_channels; i++) {
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++) {
 		free(l->channels[i].out.mem);
 		free(l->channels[i].err.mem);
 	}
@@ -218,6 +259,8 @@ free_link(struct ssh_link *l)
 		ssh_event_free(l->event);
 	}
 	if (l->session != NULL) {
+		if (l->reason[0] != '\0')
+			ssh_session_set_disconnect_message(l->session, l->reason);
 		ssh_disconnect(l->session);
 		ssh_free(l->session);
 	}
@@ -310,7 +353,7 @@ ssh_link_say(struct ssh_link *l, unsigned channel, const char *line)
 {
 	struct out *o = &l->channels[channel].err;
 
-	if (o->len - o->at > 64 * 1024)
+	if (!l->channels[channel].is_sftp || o->len - o->at > SAID_MAX)
 		return;
 	put(o, line, strlen(line));
 	put(o, "\r\n", 2);
@@ -322,10 +365,18 @@ ssh_link_hang_up(struct ssh_link *l, unsigned channel)
 	l->channels[channel].hangs_up = true;
 }
 
+void
+ssh_link_reason(struct ssh_link *l, const char *reason)
+{
+	snprintf(l->reason, sizeof(l->reason), "%s", reason);
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
+		ssh_link_say(l, i, reason);
+}
+
 static void
 drain(struct channel *c, struct out *o, bool is_stderr)
 {
-	while (o->at < o->len) {
+	while (o->at < o->len && (ssh_get_poll_flags(c->link->session) & SSH_WRITE_PENDING) == 0) {
 		uint32_t n = o->len - o->at > 262144 ? 262144 : (uint32_t)(o->len - o->at);
 		int sent = is_stderr ? ssh_channel_write_stderr(c->channel, o->mem + o->at, n) : ssh_channel_write(c->channel, o->mem + o->at, n);
 
@@ -337,44 +388,68 @@ drain(struct channel *c, struct out *o, bool is_stderr)
 	}
 }
 
-static void
-grow_window(struct channel *c)
+static bool
+is_drained(const struct channel *c)
 {
-	static char never_filled[WINDOW];
+	return c->out.at == c->out.len && c->err.at == c->err.len;
+}
 
-	if (c->eaten < WINDOW / 4 || c->gone)
+/* What waited in the library comes in, and the window grows. */
+static void
+take_in(struct channel *c)
+{
+	static char waited[WINDOW];
+	const struct ssh_calls *calls = c->link->calls;
+	int n;
+
+	if ((!c->held && c->eaten < WINDOW / 4) || !calls->wants(calls->ctx, c->number))
 		return;
+	c->held = false;
 	c->eaten = 0;
-	ssh_channel_read_timeout(c->channel, never_filled, sizeof(never_filled), 0, 0);
+	n = ssh_channel_read_timeout(c->channel, waited, sizeof(waited), 0, 0);
+	if (n <= 0)
+		return;
+	calls->bytes(calls->ctx, c->number, waited, (size_t)n);
+	c->link->again = true;
 }
 
 static void
-tend_channels(struct ssh_link *l)
+close_channel(struct channel *c)
 {
-	for (unsigned i = 0; i < l->n_channels; i++) {
-		struct channel *c = &l->channels[i];
+	const struct ssh_calls *calls = c->link->calls;
 
-		if (c->told)
-			continue;
-		drain(c, &c->err, true);
-		drain(c, &c->out, false);
-		if (!c->gone && !c->hangs_up) {
-			grow_window(c);
-			continue;
-		}
-		if (!c->told && c->is_sftp)
-			l->calls->closed(l->calls->ctx, c->number);
-		/* What the end of an upload had to say still goes out. */
-		drain(c, &c->err, true);
-		drain(c, &c->out, false);
-		c->told = true;
-		ssh_channel_request_send_exit_status(c->channel, 0);
-		ssh_channel_send_eof(c->channel);
-		ssh_channel_close(c->channel);
-	}
+	c->told = true;
+	if (c->is_sftp)
+		calls->closed(calls->ctx, c->number);
+	/* What the end of an upload had to say still goes out. */
+	drain(c, &c->err, true);
+	drain(c, &c->out, false);
+	if (c->gone)
+		return;
+	ssh_channel_request_send_exit_status(c->channel, 0);
+	ssh_channel_send_eof(c->channel);
+	ssh_channel_close(c->channel);
 }
 
-/* A client that sent its last channel's EOF and goes away by itself. */
+static void
+tend_channel(struct channel *c)
+{
+	const struct ssh_calls *calls = c->link->calls;
+
+	if (c->told) {
+		if (c->gone)
+			forget_channel(c);
+		return;
+	}
+	drain(c, &c->err, true);
+	drain(c, &c->out, false);
+	if (c->is_sftp && !c->gone && !c->hangs_up)
+		take_in(c);
+	if (c->gone || c->hangs_up || (c->eof && !c->is_sftp) ||
+	    (c->eof && !c->held && !c->link->again && is_drained(c) && calls->idle(calls->ctx, c->number)))
+		close_channel(c);
+}
+
 static bool
 is_over(const struct ssh_link *l)
 {
@@ -384,16 +459,27 @@ is_over(const struct ssh_link *l)
 	       now - l->last_bytes > IDLE_SECONDS;
 }
 
-/* Descriptors of the event: 0 at once, else until something happens. */
+/* 0: at once; else until something happens or the time limits want looking after. */
 static int
 wait_ms(const struct ssh_link *l, bool busy)
 {
-	if (busy)
+	if (busy || l->again)
 		return 0;
-	for (unsigned i = 0; i < l->n_channels; i++)
-		if (l->channels[i].out.len > l->channels[i].out.at || l->channels[i].err.len > l->channels[i].err.at)
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
+		if (l->channels[i].channel != NULL && !is_drained(&l->channels[i]))
 			return 20; /* WINDOW_ADJUST wakes us; a re-key's end may not */
 	return 1000;
+}
+
+static void
+arm(struct ssh_link *l)
+{
+	const struct itimerval limit = { .it_value = { TURN_CPU_SECONDS, 0 } };
+
+	if (time(NULL) == l->armed)
+		return;
+	l->armed = time(NULL);
+	setitimer(ITIMER_PROF, &limit, NULL);
 }
 
 void
@@ -402,16 +488,18 @@ ssh_link_run(struct ssh_link *l)
 	bool busy = false;
 
 	while (!is_over(l)) {
+		arm(l);
 		if (ssh_event_dopoll(l->event, wait_ms(l, busy)) == SSH_ERROR)
 			break;
-		busy = false;
+		busy = l->again = false;
 		if (l->is_dead || !l->calls->turn(l->calls->ctx, &busy))
 			break;
-		tend_channels(l);
+		for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
+			if (l->channels[i].channel != NULL)
+				tend_channel(&l->channels[i]);
 	}
-	for (unsigned i = 0; i < l->n_channels; i++)
-		if (!l->channels[i].told && l->channels[i].is_sftp) {
-			l->channels[i].told = true;
-			l->calls->closed(l->calls->ctx, l->channels[i].number);
-		}
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
+		if (l->channels[i].channel != NULL && !l->channels[i].told)
+			close_channel(&l->channels[i]);
+	ssh_blocking_flush(l->session, FLUSH_MS);
 }

@@ -2,11 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -17,19 +14,24 @@
 #include "common/text.h"
 
 enum { RANGES_MAX = 4096, SLICE = 4 * 1024 * 1024, CHUNK = 256 * 1024, MANIFEST_MAX = 16 * 1024 * 1024 };
-#define DIRTY_MAX (UINT64_C(32) * 1024 * 1024)
+/* Two such parts may be dirty. */
+#define PART_MAX (UINT64_C(32) * 1024 * 1024)
 
 struct range { uint64_t from, to; };
 
 struct upload {
 	struct talk_opened opened;
+	const char *shown;       /* its name, fit for a terminal */
 	const struct talk_policy *policy;
 	int fd;
 	uint64_t solid;          /* everything before is written */
 	struct range *ahead;     /* written beyond solid, in order, apart from each other */
 	size_t n_ahead;
 	uint64_t fed;            /* bytes that digest and reader have seen */
-	uint64_t flushed, dirty; /* write-back was started up to flushed */
+	bool writes_over;        /* the last WRITE changed what was there; front is its end */
+	uint64_t front;
+	struct range part, before; /* where the dirty bytes lie; what is on its way to disk */
+	uint64_t dirty;
 	EVP_MD_CTX *digest;
 	struct bak *bak;
 	bool judged, failed;
@@ -62,21 +64,15 @@ upload_new(TALLOC_CTX *parent, int fd, const struct talk_opened *opened, const s
 	struct upload *u = talloc_zero(parent, struct upload);
 
 	u->opened = *opened;
+	u->shown = text_escaped(u, opened->name);
 	u->policy = policy;
 	u->fd = fd;
 	u->solid = opened->size;
-	u->flushed = opened->size;
 	u->digest = EVP_MD_CTX_new();
 	u->chunk = talloc_size(u, CHUNK);
 	talloc_set_destructor(u, free_upload);
 	begin_feed(u);
 	return u;
-}
-
-uint64_t
-upload_number(const struct upload *u)
-{
-	return u->opened.upload;
 }
 
 uint64_t
@@ -161,16 +157,18 @@ add_range(struct upload *u, uint64_t from, uint64_t to)
 
 /* ---- verdicts as early as they can be had ---------------------------------------------------------------------- */
 
-static bool
-refuse(struct upload *u, const char *fmt, const char *a, const char *b)
+static void
+refuse(struct upload *u, const char *why)
 {
-	char *text = talloc_asprintf(u, "%s: ", u->opened.name);
+	u->reason = talloc_asprintf(u, "%s: %s", u->shown, why);
+}
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	u->reason = talloc_asprintf_append(text, fmt, a, b);
-#pragma GCC diagnostic pop
-	return false;
+static const char *
+no_backup(TALLOC_CTX *mem, const struct upload *u)
+{
+	const char *what = bak_other_what(u->bak);
+
+	return talloc_asprintf(mem, "this is no SQL Server backup but %s", what == NULL ? "something else" : what);
 }
 
 static bool
@@ -186,28 +184,24 @@ has_finding(struct upload *u, const char *word)
 	return found;
 }
 
-static bool
+static void
 judge(struct upload *u)
 {
-	const char *what;
-
 	if (u->reason != NULL || u->judged)
-		return u->reason == NULL;
+		return;
 	if (bak_container(u->bak) == BAK_OTHER) {
-		what = bak_other_what(u->bak);
 		u->judged = true;
 		if (u->opened.backup_name)
-			return refuse(u, "this is no SQL Server backup but %s%s", what == NULL ? "something else" : what, "");
+			refuse(u, no_backup(u, u));
+		return;
 	}
 	if (bak_n_sets(u->bak) == 0)
-		return true;
+		return;
 	u->judged = true;
 	if (!u->policy->allow_encrypted && has_finding(u, "encrypted"))
-		return refuse(u, "the backup is encrypted; switch backup encryption off, take it again and send that%s%s", "", "");
-	if (u->policy->newest_version > 0 && bak_set(u->bak, 0)->database_version > u->policy->newest_version)
-		return refuse(u, "the backup comes from a newer SQL Server than the target, which cannot restore it; the migration needs a newer "
-		              "cluster%s%s", "", "");
-	return true;
+		refuse(u, "the backup is encrypted; switch backup encryption off, take it again and send that");
+	else if (u->policy->newest_version > 0 && bak_set(u->bak, 0)->database_version > u->policy->newest_version)
+		refuse(u, "the backup comes from a newer SQL Server than the target, which cannot restore it; the migration needs a newer cluster");
 }
 
 /* ---- feeding ------------------------------------------------------------------------------------------------------ */
@@ -224,12 +218,15 @@ feed(struct upload *u, const void *mem, size_t len)
 }
 
 bool
-upload_catch_up(struct upload *u)
+upload_catch_up(struct upload *u, bool to_end)
 {
-	uint64_t until = u->fed + SLICE;
+	uint64_t last = !to_end && u->writes_over && u->front < u->solid ? u->front : u->solid;
+	uint64_t until = last > u->fed && last - u->fed > SLICE ? u->fed + SLICE : last;
 
-	while (u->fd >= 0 && u->fed < u->solid && u->fed < until) {
-		size_t want = u->solid - u->fed < CHUNK ? (size_t)(u->solid - u->fed) : CHUNK;
+	if (u->fd < 0 || u->failed || u->reason != NULL)
+		return false;
+	while (u->fed < until) {
+		size_t want = until - u->fed < CHUNK ? (size_t)(until - u->fed) : CHUNK;
 		ssize_t n = pread(u->fd, u->chunk, want, (off_t)u->fed);
 
 		if (n <= 0) {
@@ -238,21 +235,28 @@ upload_catch_up(struct upload *u)
 		}
 		feed(u, u->chunk, (size_t)n);
 	}
-	return u->fd >= 0 && u->fed < u->solid;
+	return u->fed < last;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------------- */
 
 /* Write-back runs while bytes arrive, so that the fsync at CLOSE has little left to do. */
 static void
-start_write_back(struct upload *u)
+start_write_back(struct upload *u, uint64_t from, uint64_t to)
 {
-	if (u->dirty < DIRTY_MAX || u->solid <= u->flushed)
+	if (u->dirty == 0)
+		u->part = (struct range){ from, to };
+	u->part.from = from < u->part.from ? from : u->part.from;
+	u->part.to = to > u->part.to ? to : u->part.to;
+	u->dirty += to - from;
+	if (u->dirty < PART_MAX)
 		return;
-	/* The part before is waited for, which keeps at most two such parts dirty. */
-	sync_file_range(u->fd, 0, (off_t)u->flushed, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-	sync_file_range(u->fd, (off_t)u->flushed, (off_t)(u->solid - u->flushed), SYNC_FILE_RANGE_WRITE);
-	u->flushed = u->solid;
+	/* The part before is waited for, which is what holds a client back that is faster than the disk. */
+	if (u->before.to > 0)
+		sync_file_range(u->fd, (off_t)u->before.from, (off_t)(u->before.to - u->before.from),
+		                SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+	sync_file_range(u->fd, (off_t)u->part.from, (off_t)(u->part.to - u->part.from), SYNC_FILE_RANGE_WRITE);
+	u->before = u->part;
 	u->dirty = 0;
 }
 
@@ -264,7 +268,7 @@ write_all(struct upload *u, uint64_t offset, const uint8_t *mem, size_t len, str
 
 		if (n <= 0) {
 			u->failed = true;
-			return err_errno(err, n < 0 ? errno : EIO, "%s could not be written", u->opened.name);
+			return err_errno(err, n < 0 ? errno : EIO, "%s could not be written", u->shown);
 		}
 		mem += n;
 		offset += (uint64_t)n;
@@ -276,26 +280,27 @@ write_all(struct upload *u, uint64_t offset, const uint8_t *mem, size_t len, str
 bool
 upload_write(struct upload *u, uint64_t offset, const void *mem, size_t len, struct err *err)
 {
+	bool over = offset < u->solid;
+
+	if (u->reason == NULL && (offset > u->opened.limit || len > u->opened.limit - offset))
+		refuse(u, "over the quota of this migration; ask for a larger one");
 	if (u->reason != NULL)
 		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
-	if (offset > u->opened.limit || len > u->opened.limit - offset) {
-		u->reason = talloc_asprintf(u, "%s: over the quota of this migration; ask for a larger one", u->opened.name);
-		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
-	}
+	if (len == 0)
+		return true;
 	if (!write_all(u, offset, mem, len, err))
 		return false;
-	if (!add_range(u, offset, offset + len)) {
-		u->reason = talloc_asprintf(u, "%s: too many pieces out of order", u->opened.name);
-		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
-	}
-	u->dirty += len;
-	start_write_back(u);
+	start_write_back(u, offset, offset + len);
+	if (!add_range(u, offset, offset + len))
+		return err_set(err, ERR_REFUSED, 0, "%s: too many pieces out of order", u->shown);
+	u->writes_over = over;
+	u->front = offset + len;
 	if (offset < u->fed)
 		begin_feed(u); /* what was digested has changed: read again from the start */
-	else if (offset == u->fed)
+	if (offset == u->fed)
 		feed(u, mem, len);
 	else
-		upload_catch_up(u);
+		upload_catch_up(u, false);
 	return u->reason == NULL ? true : err_set(err, ERR_REFUSED, 0, "%s", u->reason);
 }
 
@@ -307,15 +312,13 @@ upload_truncate(struct upload *u, uint64_t size, struct err *err)
 	if (size > upload_size(u))
 		return true; /* a size said in advance: the bytes decide */
 	if (ftruncate(u->fd, (off_t)size) != 0)
-		return err_errno(err, errno, "%s", u->opened.name);
+		return err_errno(err, errno, "%s", u->shown);
 	while (u->n_ahead > 0 && u->ahead[u->n_ahead - 1].from >= size)
 		u->n_ahead--;
 	if (u->n_ahead > 0 && u->ahead[u->n_ahead - 1].to > size)
 		u->ahead[u->n_ahead - 1].to = size;
 	if (size < u->solid)
 		u->solid = size;
-	if (size < u->flushed)
-		u->flushed = size;
 	if (size < u->fed)
 		begin_feed(u);
 	return true;
@@ -326,7 +329,7 @@ upload_sync(struct upload *u, struct err *err)
 {
 	if (u->reason != NULL)
 		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
-	return fsync(u->fd) == 0 ? true : err_errno(err, errno, "%s", u->opened.name);
+	return fsync(u->fd) == 0 ? true : err_errno(err, errno, "%s", u->shown);
 }
 
 const char *
@@ -353,130 +356,125 @@ finish_digest(struct upload *u, struct upload_end *end)
 		text_hex(end->sha256, hash, 32);
 }
 
-static bool
+static void
 decide_manifest(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 {
-	char *text;
+	char *text, *dump;
 	json_t *o = NULL;
 	json_error_t why = { .text = "it is too long" };
+	const char *schema;
 
 	if (end->bytes <= MANIFEST_MAX) {
 		text = talloc_size(mem, end->bytes + 1);
 		if (pread(u->fd, text, end->bytes, 0) == (ssize_t)end->bytes)
 			o = json_loadb(text, end->bytes, JSON_REJECT_DUPLICATES, &why);
 	}
-	if (json_is_true(json_object_get(o, "end")) && json_is_string(json_object_get(o, "schema")) &&
-	    strcmp(json_string_value(json_object_get(o, "schema")), "landfall.manifest/1") == 0) {
-		char *dump = json_dumps(o, JSON_COMPACT);
-
+	schema = json_string_value(json_object_get(o, "schema"));
+	if (json_is_true(json_object_get(o, "end")) && schema != NULL && strcmp(schema, "landfall.manifest/1") == 0) {
+		dump = json_dumps(o, JSON_COMPACT);
 		end->facts = talloc_strdup(mem, dump);
 		free(dump);
 		end->verdict = TALK_MANIFEST;
 	} else {
 		end->verdict = TALK_PARTIAL;
-		end->reason = talloc_asprintf(mem, "the manifest is not whole: %s", o == NULL ? why.text : "it does not end with \"end\": true");
+		end->reason = talloc_asprintf(mem, "the manifest is not whole: %s",
+		                              o == NULL ? why.text : "it has no \"schema\": \"landfall.manifest/1\" or does not end with \"end\": true");
 	}
 	json_decref(o);
-	return true;
+}
+
+static void
+take_facts(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
+{
+	json_t *o = bak_json(u->opened.name, u->bak);
+	char *dump = json_dumps(o, JSON_COMPACT);
+
+	if (dump != NULL)
+		end->facts = talloc_strdup(mem, dump);
+	free(dump);
+	json_decref(o);
 }
 
 static void
 decide_backup(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 {
-	json_t *o = bak_json(u->opened.name, u->bak);
-	char *dump = json_dumps(o, JSON_COMPACT);
 	/* Damaged pages are said and accepted: whether they matter is decided where the chain is known. */
 	bool whole = bak_end(u->bak) == BAK_END_WHOLE ||
 	             (bak_end(u->bak) == BAK_END_DAMAGED && bak_n_sets(u->bak) > 0 && bak_set(u->bak, bak_n_sets(u->bak) - 1)->final);
 
-	end->facts = talloc_strdup(mem, dump);
-	free(dump);
-	json_decref(o);
 	end->verdict = whole ? TALK_WHOLE : TALK_PARTIAL;
 	if (!whole)
 		end->reason = talloc_strdup(mem, bak_why(u->bak) == NULL ? "it does not end as a backup does" : bak_why(u->bak));
 }
 
+/* *end comes with verdict TALK_PARTIAL and no reason. */
 static void
-decide(struct upload *u, TALLOC_CTX *mem, bool is_closed, struct upload_end *end)
+decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end)
 {
 	bool is_backup;
 
 	bak_finish(u->bak);
 	is_backup = bak_container(u->bak) == BAK_MTF || bak_container(u->bak) == BAK_MSSQLBAK;
+	if (is_backup)
+		take_facts(u, mem, end);
 	if (u->reason != NULL) {
 		end->verdict = TALK_REFUSED;
 		end->reason = talloc_strdup(mem, u->reason);
-	} else if (!is_closed) {
-		end->verdict = TALK_PARTIAL;
-		end->reason = talloc_strdup(mem, "the connection ended before the file was closed");
-		if (is_backup) {
-			struct upload_end facts = { 0 };
-
-			decide_backup(u, mem, &facts);
-			end->facts = facts.facts;
-		}
+	} else if (broken != NULL) {
+		end->reason = talloc_strdup(mem, broken);
 	} else if (strcmp(u->opened.name, "manifest.json") == 0) {
 		decide_manifest(u, mem, end);
 	} else if (is_backup) {
 		decide_backup(u, mem, end);
 	} else if (u->opened.backup_name && end->bytes == 0) {
-		end->verdict = TALK_PARTIAL;
 		end->reason = "nothing has arrived yet";
 	} else if (u->opened.backup_name) {
-		const char *what = bak_other_what(u->bak);
-
+		/* Too short to be refused while it was open. */
+		refuse(u, no_backup(mem, u));
 		end->verdict = TALK_REFUSED;
-		end->reason = talloc_asprintf(mem, "%s: this is no SQL Server backup but %s", u->opened.name, what == NULL ? "something else" : what);
+		end->reason = talloc_strdup(mem, u->reason);
 	} else {
 		end->verdict = TALK_OTHER;
 	}
 }
 
-bool
-upload_close(struct upload *u, TALLOC_CTX *mem, bool is_closed, struct upload_end *end, struct err *err)
+/* Without the descriptor's end, which the caller sees to. */
+static bool
+settle(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err)
 {
-	bool holes = u->n_ahead > 0;
-
-	*end = (struct upload_end){ .facts = talloc_strdup(mem, "{}"), .reason = "" };
-	if (u->fd < 0) {
-		end->verdict = TALK_PARTIAL;
-		end->reason = talloc_strdup(mem, u->reason);
-		end->bytes = u->solid;
-		return true;
+	/* What lies beyond a hole is cut off, so that the size tells a client where to resume. */
+	if (u->n_ahead > 0) {
+		if (ftruncate(u->fd, (off_t)u->solid) != 0)
+			return err_errno(err, errno, "%s", u->shown);
+		u->n_ahead = 0;
+		if (broken == NULL)
+			broken = "a piece in the middle is missing; resume from the size shown";
 	}
-	/* A hole at the end of an interrupted upload is cut off, so that the size tells a client where to resume. */
-	if (holes && ftruncate(u->fd, (off_t)u->solid) != 0)
-		return err_errno(err, errno, "%s", u->opened.name);
-	u->n_ahead = 0;
-	end->bytes = u->solid;
 	if (fsync(u->fd) != 0)
-		return err_errno(err, errno, "%s could not be made durable", u->opened.name);
-	while (u->reason == NULL && upload_catch_up(u))
+		return err_errno(err, errno, "%s could not be made durable", u->shown);
+	while (broken == NULL && upload_catch_up(u, true))
 		;
-	if (u->failed)
-		return err_set(err, ERR_AGAIN, 0, "%s could not be read back from disk", u->opened.name);
+	if (u->failed && broken == NULL)
+		return err_set(err, ERR_AGAIN, 0, "%s could not be read back from disk", u->shown);
 	finish_digest(u, end);
-	decide(u, mem, is_closed && !holes, end);
-	if (holes && end->verdict == TALK_PARTIAL && is_closed)
-		end->reason = talloc_strdup(mem, "a piece in the middle is missing; resume from the size shown");
-	close(u->fd);
-	u->fd = -1;
+	decide(u, mem, broken, end);
 	return true;
 }
 
 bool
-upload_examine(int fd, TALLOC_CTX *mem, const struct talk_opened *opened, const struct talk_policy *policy, struct upload_end *end,
-               struct err *err)
+upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err)
 {
-	struct talk_opened o = *opened;
-	off_t size = lseek(fd, 0, SEEK_END);
-	struct upload *u;
-	bool good;
+	bool good = true;
 
-	o.size = size < 0 ? 0 : (uint64_t)size;
-	u = upload_new(mem, fd, &o, policy);
-	good = upload_close(u, mem, true, end, err);
-	talloc_free(u);
+	*end = (struct upload_end){ .verdict = TALK_PARTIAL, .facts = talloc_strdup(mem, "{}"), .reason = "", .bytes = u->solid };
+	if (u->fd < 0) {
+		end->reason = talloc_strdup(mem, u->reason);
+		return true;
+	}
+	good = settle(u, mem, broken, end, err);
+	if (!good)
+		end->reason = talloc_strdup(mem, err->text);
+	close(u->fd);
+	u->fd = -1;
 	return good;
 }

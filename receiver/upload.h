@@ -2,7 +2,7 @@
  * One upload as its bytes arrive: to disk at their offsets, and in order to the digest and the backup reader.
  *
  * Bytes may come in any order. What is in order is fed as it lands; the rest, and what was there before a
- * resume, is read back from the file once. Early verdicts refuse at once what the policy refuses, and every
+ * resume, is read back from the file. Early verdicts refuse at once what the policy refuses, and every
  * later call says the same. The descriptor belongs to the upload until upload_close.
  */
 #ifndef LANDFALL_UPLOAD_H
@@ -22,22 +22,24 @@ struct upload;
 /* fd is open for reading and writing. policy is borrowed. */
 struct upload *upload_new(TALLOC_CTX *parent, int fd, const struct talk_opened *opened, const struct talk_policy *policy);
 
-uint64_t upload_number(const struct upload *u);
 uint64_t upload_size(const struct upload *u);    /* as a client would see it */
 uint64_t upload_solid(const struct upload *u);   /* bytes from 0 without a hole */
-int upload_fd(const struct upload *u);
+int upload_fd(const struct upload *u);           /* -1 once it was revoked */
 
 /* False: the sentence for the client is in err (ERR_REFUSED, or errno's). */
 bool upload_write(struct upload *u, uint64_t offset, const void *mem, size_t len, struct err *err);
 bool upload_truncate(struct upload *u, uint64_t size, struct err *err);
 bool upload_sync(struct upload *u, struct err *err);
 
-/* Reads back a slice of what was not fed yet; true while there is more to do. */
-bool upload_catch_up(struct upload *u);
+/*
+ * Reads back a slice of what was not fed yet; true while there is more to do. Until to_end is said, bytes that the
+ * client is about to write over are left alone.
+ */
+bool upload_catch_up(struct upload *u, bool to_end);
 
-/* From now on every WRITE and the CLOSE fail with this reason. */
+/* From now on every WRITE and the CLOSE fail with this reason; what was written is on disk when it returns. */
 void upload_revoke(struct upload *u, const char *reason);
-const char *upload_reason(const struct upload *u); /* NULL while nothing is wrong */
+const char *upload_reason(const struct upload *u); /* NULL while nothing is refused */
 
 /* Words of findings so far, by comma. */
 const char *upload_findings(struct upload *u, TALLOC_CTX *mem);
@@ -50,12 +52,11 @@ struct upload_end {
 	char *facts;         /* JSON, on the context given */
 };
 
-/* Makes the bytes durable, decides, and closes the descriptor. is_closed: the client said CLOSE; otherwise the
- * connection broke and the upload stays partial whatever it holds. */
-bool upload_close(struct upload *u, TALLOC_CTX *mem, bool is_closed, struct upload_end *end, struct err *err);
-
-/* Reads a file from 0 to its end and decides as upload_close would; for files found at start-up. */
-bool upload_examine(int fd, TALLOC_CTX *mem, const struct talk_opened *opened, const struct talk_policy *policy, struct upload_end *end,
-                    struct err *err);
+/*
+ * Makes the bytes durable, decides, and closes the descriptor, also when it fails (false: err says why, *end is
+ * a partial). broken NULL: the client said CLOSE and nothing failed. Otherwise the upload stays partial whatever
+ * it holds, broken is the reason, and what was not fed yet is not read back.
+ */
+bool upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err);
 
 #endif
