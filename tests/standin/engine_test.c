@@ -1065,7 +1065,9 @@ real(struct world *w, const char *file)
 	const char *dir = getenv("LANDFALL_BACKUPS");
 	char *path, full_path[4096];
 
-	path = talloc_asprintf(w->mem, "%s/%s", dir == NULL ? "../shared/backups" : dir, file);
+	if (dir == NULL || dir[0] == '\0')
+		return NULL;
+	path = talloc_asprintf(w->mem, "%s/%s", dir, file);
 	return realpath(path, full_path) == NULL ? NULL : talloc_strdup(w->mem, full_path);
 }
 

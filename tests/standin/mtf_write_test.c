@@ -308,9 +308,7 @@ backups(void)
 {
 	const char *dir = getenv("LANDFALL_BACKUPS");
 
-	if (dir == NULL)
-		dir = "../shared/backups";
-	return access(dir, R_OK) == 0 ? dir : NULL;
+	return dir != NULL && dir[0] != '\0' && access(dir, R_OK) == 0 ? dir : NULL;
 }
 
 /* ---- claims -------------------------------------------------------------------------------------------------------- */
