@@ -34,7 +34,7 @@
  */
 
 enum { LOGIN_SECONDS = 30, IDLE_SECONDS = 1800, TURN_CPU_SECONDS = 10, WINDOW = 8 * 1024 * 1024, AUTH_TRIES_MAX = 20, SAID_MAX = 64 * 1024,
-       FLUSH_MS = 200 };
+       FLUSH_MS = 100, FLUSHES = 4 };
 
 static ssh_bind host;
 
@@ -48,7 +48,9 @@ struct channel {
 	bool is_sftp;
 	bool held;              /* bytes wait in the library */
 	bool eof, gone;         /* the client will send no more; the client has closed it */
-	bool hangs_up, told;    /* we want it closed; we have closed it */
+	bool hangs_up;          /* we want it closed */
+	bool ended, closed;     /* its session has been told; we have sent CLOSE */
+	int exit_status;
 	size_t eaten;
 	struct out out, err;
 };
@@ -147,6 +149,26 @@ on_key(ssh_session session, const char *user, struct ssh_key_struct *key, char s
 
 /* ---- channels --------------------------------------------------------------------------------------------------- */
 
+static void
+put(struct out *o, const void *mem, size_t len)
+{
+	if (o->at == o->len)
+		o->at = o->len = 0;
+	if (o->len + len > o->room) {
+		memmove(o->mem, o->mem + o->at, o->len - o->at);
+		o->len -= o->at;
+		o->at = 0;
+	}
+	if (o->len + len > o->room) {
+		o->room = (o->len + len) * 2;
+		o->mem = realloc(o->mem, o->room);
+		if (o->mem == NULL)
+			abort();
+	}
+	memcpy(o->mem + o->len, mem, len);
+	o->len += len;
+}
+
 /* len is everything that waits, not only what came now. */
 static int
 on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *ctx)
@@ -157,7 +179,7 @@ on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int 
 	(void)session;
 	(void)channel;
 	l->last_bytes = time(NULL);
-	if (!is_stderr && c->is_sftp && !c->told) {
+	if (!is_stderr && c->is_sftp && !c->ended) {
 		if (!l->calls->wants(l->calls->ctx, c->number)) {
 			c->held = true;
 			/* The library takes what a client sends beyond its window. */
@@ -194,24 +216,29 @@ on_subsystem(ssh_session session, ssh_channel channel, const char *name, void *c
 
 	(void)session;
 	(void)channel;
-	if (c->is_sftp || strcmp(name, "sftp") != 0)
+	if (c->is_sftp || c->hangs_up || strcmp(name, "sftp") != 0)
 		return 1;
 	c->is_sftp = true;
 	c->link->calls->open(c->link->calls->ctx, c->number);
 	return 0;
 }
 
-/* Refused, with a word why: scp -O and scp of before OpenSSH 9 come this way. The connection goes on. */
+/* Ended with a word why, as sshd does where only SFTP is allowed: scp -O and scp before OpenSSH 9 come this way. */
 static int
 on_exec(ssh_session session, ssh_channel channel, const char *command, void *ctx)
 {
 	static const char why[] = "no commands here, only SFTP; use sftp, or scp of OpenSSH 9 and later without -O\r\n";
+	struct channel *c = ctx;
 
 	(void)session;
+	(void)channel;
 	(void)command;
-	(void)ctx;
-	ssh_channel_write_stderr(channel, why, sizeof(why) - 1);
-	return 1;
+	if (c->is_sftp || c->hangs_up)
+		return 1;
+	put(&c->err, why, sizeof(why) - 1);
+	c->hangs_up = true;
+	c->exit_status = 1;
+	return 0;
 }
 
 static ssh_channel
@@ -316,26 +343,6 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 	return l;
 }
 
-static void
-put(struct out *o, const void *mem, size_t len)
-{
-	if (o->at == o->len)
-		o->at = o->len = 0;
-	if (o->len + len > o->room) {
-		memmove(o->mem, o->mem + o->at, o->len - o->at);
-		o->len -= o->at;
-		o->at = 0;
-	}
-	if (o->len + len > o->room) {
-		o->room = (o->len + len) * 2;
-		o->mem = realloc(o->mem, o->room);
-		if (o->mem == NULL)
-			abort();
-	}
-	memcpy(o->mem + o->len, mem, len);
-	o->len += len;
-}
-
 void
 ssh_link_write(struct ssh_link *l, unsigned channel, const void *mem, size_t len)
 {
@@ -376,7 +383,7 @@ ssh_link_reason(struct ssh_link *l, const char *reason)
 static void
 drain(struct channel *c, struct out *o, bool is_stderr)
 {
-	while (o->at < o->len && (ssh_get_poll_flags(c->link->session) & SSH_WRITE_PENDING) == 0) {
+	while (o->at < o->len && (ssh_get_status(c->link->session) & SSH_WRITE_PENDING) == 0) {
 		uint32_t n = o->len - o->at > 262144 ? 262144 : (uint32_t)(o->len - o->at);
 		int sent = is_stderr ? ssh_channel_write_stderr(c->channel, o->mem + o->at, n) : ssh_channel_write(c->channel, o->mem + o->at, n);
 
@@ -413,40 +420,52 @@ take_in(struct channel *c)
 	c->link->again = true;
 }
 
+/* An upload that is still open ends, and what that has to say is written. */
 static void
-close_channel(struct channel *c)
+end_channel(struct channel *c)
 {
 	const struct ssh_calls *calls = c->link->calls;
 
-	c->told = true;
+	c->ended = true;
 	if (c->is_sftp)
 		calls->closed(calls->ctx, c->number);
-	/* What the end of an upload had to say still goes out. */
-	drain(c, &c->err, true);
-	drain(c, &c->out, false);
+}
+
+static void
+close_channel(struct channel *c)
+{
+	c->closed = true;
 	if (c->gone)
 		return;
-	ssh_channel_request_send_exit_status(c->channel, 0);
+	ssh_channel_request_send_exit_status(c->channel, c->exit_status);
 	ssh_channel_send_eof(c->channel);
 	ssh_channel_close(c->channel);
+}
+
+static bool
+is_finished(const struct channel *c)
+{
+	const struct ssh_calls *calls = c->link->calls;
+
+	return c->gone || c->hangs_up ||
+	       (c->eof && (!c->is_sftp || (!c->held && !c->link->again && calls->idle(calls->ctx, c->number))));
 }
 
 static void
 tend_channel(struct channel *c)
 {
-	const struct ssh_calls *calls = c->link->calls;
-
-	if (c->told) {
+	if (c->closed) {
 		if (c->gone)
 			forget_channel(c);
 		return;
 	}
+	if (c->is_sftp && !c->ended && !c->gone && !c->hangs_up)
+		take_in(c);
+	if (!c->ended && is_finished(c))
+		end_channel(c);
 	drain(c, &c->err, true);
 	drain(c, &c->out, false);
-	if (c->is_sftp && !c->gone && !c->hangs_up)
-		take_in(c);
-	if (c->gone || c->hangs_up || (c->eof && !c->is_sftp) ||
-	    (c->eof && !c->held && !c->link->again && is_drained(c) && calls->idle(calls->ctx, c->number)))
+	if (c->ended && (c->gone || is_drained(c)))
 		close_channel(c);
 }
 
@@ -482,6 +501,22 @@ arm(struct ssh_link *l)
 	setitimer(ITIMER_PROF, &limit, NULL);
 }
 
+/* The last words go out, as far as the client takes them soon. */
+static void
+end_channels(struct ssh_link *l)
+{
+	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
+		if (l->channels[i].channel != NULL && !l->channels[i].ended)
+			end_channel(&l->channels[i]);
+	for (unsigned i = 0; i < FLUSHES; i++) {
+		for (unsigned k = 0; k < SSH_CHANNELS_MAX; k++)
+			if (l->channels[k].channel != NULL)
+				tend_channel(&l->channels[k]);
+		if (ssh_blocking_flush(l->session, FLUSH_MS) != SSH_OK)
+			break;
+	}
+}
+
 void
 ssh_link_run(struct ssh_link *l)
 {
@@ -498,8 +533,5 @@ ssh_link_run(struct ssh_link *l)
 			if (l->channels[i].channel != NULL)
 				tend_channel(&l->channels[i]);
 	}
-	for (unsigned i = 0; i < SSH_CHANNELS_MAX; i++)
-		if (l->channels[i].channel != NULL && !l->channels[i].told)
-			close_channel(&l->channels[i]);
-	ssh_blocking_flush(l->session, FLUSH_MS);
+	end_channels(l);
 }
