@@ -38,7 +38,9 @@ view_migrations(struct db *db, struct err *err)
 		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'failure', p.failure,"
 		" 'files', (select count(*) from upload u where u.migration = m.id and u.state = 'arrived'),"
 		" 'steps', (select count(*) from step s where s.run = p.id and s.state = 'done'),"
-		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict,"
+		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict, 'chain', case when p.plan is null then null"
+		"  when p.plan->'gaps'->0 is not null then 'gap: ' || (p.plan->'gaps'->0->>'text')"
+		"  when (p.plan->>'complete')::boolean then 'whole' else 'not whole yet' end,"
 		" 'uat', (select u.state from run u where u.migration = m.id and u.kind = 'uat'),"
 		" 'downtime_seconds', extract(epoch from coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint,"
 		" 'changed_at', to_char(p.changed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by m.id), '[]')"
@@ -98,21 +100,26 @@ view_migration(struct db *db, const char *id, struct err *err)
 	return o;
 }
 
+/* A slot counts while its lease lives: that of a worker that died runs out and the run waits again. */
+#define HAS_SLOT "(r.has_slot and coalesce(r.lease_until > now(), false))"
+
 json_t *
 view_queue(struct db *db, struct err *err)
 {
 	return ask_json(db, err, "select json_build_object('clusters', (select coalesce(json_agg(json_build_object('name', c.name, 'slots', c.slots,"
 		" 'running', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
+		"    'step', q.kind, 'percent', q.percent, 'replica', q.replica,"
 		"    'steps', (select coalesce(json_agg(json_build_object('replica', s.replica, 'kind', s.kind, 'percent', s.percent,"
 		"       'since', extract(epoch from now() - s.started_at)::bigint)), '[]') from step s where s.run = r.id and s.state = 'running'))"
 		"    order by r.id), '[]')"
-		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.has_slot and r.lease_until > now()),"
+		"   from run r join migration m on m.id = r.migration left join lateral (select s.kind, s.percent, s.replica from step s"
+		"    where s.run = r.id and s.state = 'running' order by s.id limit 1) q on true where m.cluster = c.name and " HAS_SLOT "),"
 		" 'waiting', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'why', r.waits_for,"
 		"    'since', extract(epoch from now() - r.changed_at)::bigint) order by r.next_try), '[]')"
-		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.wants_slot and not r.has_slot),"
+		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.wants_slot and not " HAS_SLOT "),"
 		" 'blocked', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
 		"    'why', coalesce('on hold: ' || r.hold, r.failure, r.waits_for)) order by r.id), '[]')"
-		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and not r.wants_slot and not r.has_slot"
+		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and not r.wants_slot and not " HAS_SLOT
 		"    and r.state not in ('online', 'verified') and (r.hold is not null or r.failure is not null or r.waits_for is not null)))"
 		" order by c.name), '[]') from cluster c))", NULL, NULL);
 }
@@ -120,7 +127,7 @@ view_queue(struct db *db, struct err *err)
 json_t *
 view_status(struct db *db, struct err *err)
 {
-	return ask_json(db, err, "select json_build_object('schema_version', (select max(version) from schema_migration),"
+	return ask_json(db, err, "select json_build_object('postgres', 'up', 'schema_version', (select max(version) from schema_migration),"
 		" 'workers', (select coalesce(json_agg(json_build_object('program', w.program, 'host', w.host, 'pid', w.pid,"
 		"   'beat_seconds_ago', extract(epoch from now() - w.beat_at)::bigint) order by w.program, w.started_at), '[]') from worker w"
 		"   where w.beat_at > now() - interval '1 hour'),"
@@ -170,6 +177,18 @@ view_metrics(struct db *db, struct err *err)
 		"  from (select kind, state, count(*) n from step group by kind, state) s),"
 		" 'waiting', (select count(*) from run where wants_slot),"
 		" 'replicas_away', (select count(*) from replica where state = 'away'),"
-		" 'oldest_beat', (select coalesce(max(extract(epoch from now() - beat_at)), 0) from worker where beat_at > now() - interval '10 min'))",
+		" 'migrations', (select coalesce(json_agg(json_build_object('stage', stage, 'region', region, 'n', n)), '[]')"
+		"  from (select " STAGE " stage, m.region, count(*) n from migration m join run p on p.migration = m.id and p.kind = 'production'"
+		"  where m.ended_at is null group by 1, 2) g),"
+		" 'queue', (select coalesce(json_agg(json_build_object('cluster', c.name, 'seconds', coalesce((select"
+		"   max(extract(epoch from now() - r.changed_at))::bigint from run r join migration m on m.id = r.migration"
+		"   where m.cluster = c.name and r.wants_slot), 0)) order by c.name), '[]') from cluster c),"
+		" 'active', (select coalesce(json_agg(json_build_object('migration', m.id,"
+		"   'gaps', jsonb_array_length(coalesce(p.plan->'gaps', '[]'::jsonb)), 'downtime', coalesce(extract(epoch from"
+		"   coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint, 0)) order by m.id), '[]')"
+		"  from migration m join run p on p.migration = m.id and p.kind = 'production'"
+		"  where m.ended_at is null and p.state <> 'verified'),"
+		" 'workers', (select coalesce(json_agg(json_build_object('program', program, 'beat', beat)), '[]')"
+		"  from (select program, max(extract(epoch from beat_at))::bigint beat from worker group by program) w))",
 		NULL, NULL);
 }

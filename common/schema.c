@@ -84,12 +84,30 @@ apply(struct db *db, TALLOC_CTX *mem, const char *dir, const char *name, struct 
 	return true;
 }
 
+/* Older files on a newer schema: these programs would ask for what is no longer there. */
+static bool
+is_newest(struct db *db, TALLOC_CTX *mem, int version, struct err *err)
+{
+	struct rows *r;
+
+	if (!DB_ASK(db, mem, &r, err, "select max(version) from landfall.schema_migration"))
+		return false;
+	return rows_int(r, 0, 0) <= version ? true : err_set(err, ERR_OPERATOR, 0,
+		"the database is at schema version %s, newer than these files (%d); install the newer programs",
+		rows_text(r, 0, 0), version);
+}
+
 static bool
 apply_all(struct db *db, TALLOC_CTX *mem, const char *dir, struct schema_result *result, struct err *err)
 {
 	struct dirent **list;
-	int n = scandir(dir, &list, is_schema_file, alphasort);
-	bool good = n > 0;
+	int n;
+	bool good;
+
+	if (dir == NULL)
+		return err_set(err, ERR_OPERATOR, 0, "the configuration has no key schema (the folder of the schema files)");
+	n = scandir(dir, &list, is_schema_file, alphasort);
+	good = n > 0;
 
 	if (n <= 0)
 		return err_errno(err, n == 0 ? ENOENT : errno, "schema files in %s", dir);
@@ -98,7 +116,7 @@ apply_all(struct db *db, TALLOC_CTX *mem, const char *dir, struct schema_result 
 		free(list[i]);
 	}
 	free(list);
-	return good;
+	return good && is_newest(db, mem, result->version, err);
 }
 
 static bool

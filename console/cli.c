@@ -57,13 +57,18 @@ int
 cli_take(struct cli *c, const struct cli_option *options, size_t n, const char **words, size_t least, size_t most)
 {
 	size_t n_words = 0;
+	bool only_words = false;
 
 	for (int i = 0; i < c->argc; i++) {
 		const struct cli_option *o = NULL;
 		const char *value = strchr(c->argv[i], '='), *arg = c->argv[i];
 		size_t len = value == NULL ? strlen(arg) : (size_t)(value - arg);
 
-		if (strncmp(arg, "--", 2) != 0) {
+		if (!only_words && strcmp(arg, "--") == 0) {
+			only_words = true;
+			continue;
+		}
+		if (only_words || strncmp(arg, "--", 2) != 0) {
 			if (n_words == most)
 				return usage(c, "one word too many: ", arg);
 			words[n_words++] = arg;

@@ -28,8 +28,8 @@ static const struct cli_command commands[] = {
 	  "the point of no return: the primary comes ONLINE" },
 	{ "migration", "leave-out", cmd_migration_leave_out, "migration leave-out M --replica NAME --reason R", "goes on without one replica" },
 	{ "migration", "verify", cmd_migration_verify, "migration verify M [--run uat|production] [--wait] [--timeout SECONDS]", "verifies again" },
-	{ "migration", "report", cmd_migration_report, "migration report M [--run uat|production] [--format text|json]", "the verification's report" },
-	{ "key", "add", cmd_key_add, "key add M --file K.pub", "lets a customer's SSH public key in" },
+	{ "migration", "report", cmd_migration_report, "migration report M [--run uat|production] [--format text|json|html]", "the verification's report" },
+	{ "key", "add", cmd_key_add, "key add M --file K.pub [--from ADDRESS,…] [--expires DATE]", "lets a customer's SSH public key in" },
 	{ "key", "list", cmd_key_list, "key list M", "the keys of a migration" },
 	{ "key", "revoke", cmd_key_revoke, "key revoke M FINGERPRINT", "shuts a key out and ends its sessions" },
 	{ "file", "list", cmd_file_list, "file list M", "files of a migration" },
@@ -53,6 +53,15 @@ help(FILE *out, const char *noun)
 	        "7 not verified or damaged, 9 time limit, 10 Postgres not reachable.\n");
 }
 
+static bool
+is_noun(const char *word)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].noun, word) == 0)
+			return true;
+	return strcmp(word, "inspect") == 0;
+}
+
 /* Takes out the options that every command knows, wherever they stand; returns how many words are left. */
 static int
 take_common(struct cli *c, int argc, char **argv, bool *wants_help)
@@ -60,7 +69,10 @@ take_common(struct cli *c, int argc, char **argv, bool *wants_help)
 	int n = 0;
 
 	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0)
+		if (strcmp(argv[i], "--") == 0) { /* what follows are words, whatever they look like */
+			while (i < argc)
+				argv[n++] = argv[i++];
+		} else if (strcmp(argv[i], "--json") == 0)
 			c->json = true;
 		else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			*wants_help = true;
@@ -74,9 +86,23 @@ take_common(struct cli *c, int argc, char **argv, bool *wants_help)
 	return n;
 }
 
+/* inspect has options of its own and needs no configuration. */
+static int
+inspect(const struct cli *c, int n, char **words)
+{
+	static char json[] = "--json";
+
+	if (!c->json)
+		return cmd_inspect(n - 1, words + 1);
+	words[0] = json;
+	return cmd_inspect(n, words);
+}
+
 static int
 run(struct cli *c, int n, char **words)
 {
+	if (strcmp(words[0], "inspect") == 0)
+		return inspect(c, n, words);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		bool alone = commands[i].verb == NULL;
 
@@ -89,7 +115,7 @@ run(struct cli *c, int n, char **words)
 	}
 	cli_fail(c, CLI_USAGE, "there is no command %s%s%s", words[0], n > 1 ? " " : "", n > 1 ? words[1] : "");
 	if (!c->json)
-		help(stderr, NULL);
+		help(stderr, is_noun(words[0]) ? words[0] : NULL);
 	return CLI_USAGE;
 }
 
@@ -101,15 +127,9 @@ main(int argc, char **argv)
 	int n, code;
 
 	log_begin("landfall");
-	/* inspect has options of its own and needs no configuration. */
-	if (argc > 1 && strcmp(argv[1], "inspect") == 0) {
-		code = cmd_inspect(argc - 2, argv + 2);
-		talloc_free(c.mem);
-		return code;
-	}
 	n = take_common(&c, argc - 1, argv + 1, &wants_help);
 	if (wants_help || n == 0) {
-		help(wants_help ? stdout : stderr, wants_help && n > 0 ? argv[1] : NULL);
+		help(wants_help ? stdout : stderr, n > 0 && is_noun(argv[1]) ? argv[1] : NULL);
 		code = wants_help ? CLI_FINE : CLI_USAGE;
 	} else {
 		code = run(&c, n, argv + 1);

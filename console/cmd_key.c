@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+#include <arpa/inet.h>
 #include <openssl/evp.h>
 
 #include "common/ask_admin.h"
 #include "common/ask_view.h"
 #include "common/bytes.h"
+#include "common/text.h"
 #include "console/cli.h"
 
 /*
@@ -18,13 +21,15 @@
  * refused.
  */
 
-enum { LINE_MAX_BYTES = 16384, RSA_LEAST_BITS = 2048, BLOB_MAX = 8192 };
+enum { LINE_MAX_BYTES = 16384, RSA_LEAST_BITS = 2048, RSA_MOST_BITS = 16384, BLOB_MAX = 8192, COMMENT_MAX = 200 };
 
 struct line {
 	char *from, *expires, *type, *blob, *comment;
 };
 
-static const char *const types[] = { "ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521" };
+static const char *const types[] = {
+	"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+};
 
 static bool
 is_type(const char *s)
@@ -34,6 +39,8 @@ is_type(const char *s)
 			return true;
 	return false;
 }
+
+/* ---- the line -------------------------------------------------------------------------------- */
 
 static char *
 word(char **at)
@@ -48,52 +55,87 @@ word(char **at)
 	return start;
 }
 
-/* from="a,b",expiry-time="20260101" */
+/* from="a,b",expiry-time="20260101"; each at most once */
 static bool
 take_options(TALLOC_CTX *mem, char *options, struct line *l, struct err *err)
 {
 	while (*options != '\0') {
 		size_t n = strcspn(options, "=,");
-		char *value = options[n] == '=' && options[n + 1] == '"' ? options + n + 2 : NULL, *end = value == NULL ? NULL : strchr(value, '"');
+		char *value = options[n] == '=' && options[n + 1] == '"' ? options + n + 2 : NULL;
+		char *end = value == NULL ? NULL : strchr(value, '"'), **to = NULL;
 
-		if (end != NULL && n == 4 && strncasecmp(options, "from", 4) == 0)
-			l->from = talloc_strndup(mem, value, (size_t)(end - value));
-		else if (end != NULL && n == 11 && strncasecmp(options, "expiry-time", 11) == 0)
-			l->expires = talloc_strndup(mem, value, (size_t)(end - value));
-		else
-			return err_set(err, ERR_REFUSED, 0, "the option %.*s before the key is not understood; only from=\"…\" and expiry-time=\"…\" are", (int)n,
-			               options);
+		if (n == 4 && strncasecmp(options, "from", 4) == 0)
+			to = &l->from;
+		else if (n == 11 && strncasecmp(options, "expiry-time", 11) == 0)
+			to = &l->expires;
+		if (to == NULL || *to != NULL || end == NULL)
+			return err_set(err, ERR_REFUSED, 0, "the option %.*s before the key is not understood; only "
+			               "from=\"…\" and expiry-time=\"…\" are, once each", (int)n, options);
+		*to = talloc_strndup(mem, value, (size_t)(end - value));
 		options = end + 1;
 		options += *options == ',';
 	}
 	return true;
 }
 
-static bool
-read_line(TALLOC_CTX *mem, const char *path, struct line *l, struct err *err)
+/* A comment is only shown; one that is no UTF-8 (PuTTYgen writes Latin-1) must not keep the key out. */
+static char *
+comment_of(TALLOC_CTX *mem, char *text)
+{
+	char safe[COMMENT_MAX + 16];
+
+	text += strspn(text, " \t");
+	if (strlen(text) <= COMMENT_MAX && text_is_utf8(text, strlen(text)))
+		return text;
+	text_escape(safe, sizeof(safe), text, COMMENT_MAX);
+	return talloc_strdup(mem, safe);
+}
+
+static char *
+read_file(TALLOC_CTX *mem, const char *path, struct err *err)
 {
 	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	char *text = talloc_zero_size(mem, LINE_MAX_BYTES + 1), *at, *first;
+	char *text = talloc_zero_size(mem, LINE_MAX_BYTES + 1), *end;
 	size_t n;
 
-	if (f == NULL)
-		return err_errno(err, errno, "%s", path);
+	if (f == NULL) {
+		err_errno(err, errno, "%s", path);
+		return NULL;
+	}
 	n = fread(text, 1, LINE_MAX_BYTES, f);
 	if (f != stdin)
 		fclose(f);
-	if (n == LINE_MAX_BYTES || strlen(text) != n)
-		return err_set(err, ERR_REFUSED, 0, "%s is no public key in one line", path);
-	if (strstr(text, "PRIVATE KEY") != NULL)
-		return err_set(err, ERR_REFUSED, 0, "%s is a PRIVATE key: it must never leave its owner; ask for the .pub file and for a new key pair", path);
-	text[strcspn(text, "\r\n")] = '\0';
-	at = text;
+	if (strstr(text, "PRIVATE KEY") != NULL) {
+		err_set(err, ERR_REFUSED, 0, "%s is a PRIVATE key: it must never leave its owner; ask for the .pub file "
+		        "and for a new key pair", path);
+		return NULL;
+	}
+	end = text + strcspn(text, "\r\n");
+	/* What stands on further lines would be dropped without a word: the rest of a wrapped key, or another key. */
+	if (n == LINE_MAX_BYTES || strlen(text) != n || end[strspn(end, "\r\n \t")] != '\0') {
+		err_set(err, ERR_REFUSED, 0, "%s is no public key in one line (ssh-ed25519 AAAA… or ssh-rsa AAAA…); PuTTYgen "
+		        "shows it under \"Public key for pasting\"", path);
+		return NULL;
+	}
+	*end = '\0';
+	return text;
+}
+
+static bool
+read_line(TALLOC_CTX *mem, const char *path, struct line *l, struct err *err)
+{
+	char *at = read_file(mem, path, err), *first;
+
+	if (at == NULL)
+		return false;
 	first = word(&at);
 	if (!is_type(first)) {
 		char *next = at, *second = word(&next);
 
 		if (!is_type(second))
-			return err_set(err, ERR_REFUSED, 0, "%s is no public key in OpenSSH's one-line form (ssh-ed25519 AAAA… or ssh-rsa AAAA…, at least 2048 bits)",
-			               path);
+			return err_set(err, ERR_REFUSED, 0, "%s is no public key in OpenSSH's one-line form of a type that is taken: "
+			               "ssh-ed25519, ssh-rsa of at least %d bits, ecdsa-sha2-nistp256, -384 or -521", path,
+			               RSA_LEAST_BITS);
 		if (!take_options(mem, first, l, err))
 			return false;
 		first = second;
@@ -101,7 +143,61 @@ read_line(TALLOC_CTX *mem, const char *path, struct line *l, struct err *err)
 	}
 	l->type = first;
 	l->blob = word(&at);
-	l->comment = at;
+	l->comment = comment_of(mem, at);
+	return true;
+}
+
+/* ---- the key itself -------------------------------------------------------------------------- */
+
+static const uint8_t *
+string(struct bytes *b, size_t *len)
+{
+	*len = bytes_u32be(b);
+	return bytes_take(b, *len);
+}
+
+static size_t
+bits_of(const uint8_t *n, size_t len)
+{
+	for (; len > 0 && *n == 0; len--)
+		n++;
+	return len == 0 ? 0 : len * 8 - (size_t)(__builtin_clz(*n) - 24);
+}
+
+static bool
+is_curve(const char *type, const uint8_t *name, size_t len)
+{
+	const char *want = type + strlen("ecdsa-sha2-");
+
+	return name != NULL && len == strlen(want) && memcmp(name, want, len) == 0;
+}
+
+/* What follows the type inside the blob (RFC 4253, 5656, 8709). */
+static bool
+check_body(const char *type, struct bytes *b, struct err *err)
+{
+	size_t len = 0, bits;
+	const uint8_t *p;
+	bool good = true;
+
+	if (strcmp(type, "ssh-rsa") == 0) {
+		string(b, &len); /* e */
+		p = string(b, &len);
+		bits = p == NULL ? 0 : bits_of(p, len);
+		if (!b->short_of && (bits < RSA_LEAST_BITS || bits > RSA_MOST_BITS))
+			return err_set(err, ERR_REFUSED, 0, "the RSA key has %zu bits; it needs %d to %d", bits, RSA_LEAST_BITS,
+			               RSA_MOST_BITS);
+	} else if (strcmp(type, "ssh-ed25519") == 0) {
+		string(b, &len);
+		good = len == 32;
+	} else {
+		p = string(b, &len);
+		good = is_curve(type, p, len);
+		p = string(b, &len);
+		good = good && p != NULL && len == (strstr(type, "521") ? 133 : strstr(type, "384") ? 97 : 65) && p[0] == 4;
+	}
+	if (!good || b->short_of || bytes_left(b) != 0)
+		return err_set(err, ERR_REFUSED, 0, "the key is cut off or damaged");
 	return true;
 }
 
@@ -109,76 +205,129 @@ read_line(TALLOC_CTX *mem, const char *path, struct line *l, struct err *err)
 static bool
 check_blob(TALLOC_CTX *mem, const struct line *l, char **fingerprint, struct err *err)
 {
-	size_t len = strlen(l->blob);
-	uint8_t mem_[BLOB_MAX], hash[EVP_MAX_MD_SIZE], text[64];
+	size_t len = strlen(l->blob), name_len;
+	uint8_t raw[BLOB_MAX], again[BLOB_MAX + 8], hash[EVP_MAX_MD_SIZE], text[64];
+	const uint8_t *name;
 	struct bytes b;
-	const uint8_t *name, *n;
-	uint32_t name_len, n_len;
 	int size;
 
-	if (len == 0 || len % 4 != 0 || len > BLOB_MAX || (size = EVP_DecodeBlock(mem_, (const uint8_t *)l->blob, (int)len)) <= 0)
+	if (len == 0 || len % 4 != 0 || len > BLOB_MAX ||
+	    (size = EVP_DecodeBlock(raw, (const uint8_t *)l->blob, (int)len)) <= 0)
 		return err_set(err, ERR_REFUSED, 0, "the key's base64 is broken (was the line wrapped on the way?)");
 	size -= (l->blob[len - 1] == '=') + (l->blob[len - 2] == '=');
-	b = bytes_of(mem_, (size_t)size);
-	name_len = bytes_u32be(&b);
-	name = bytes_take(&b, name_len);
+	/* Log-ins are compared with the text, so there must be only one way to write a key. */
+	EVP_EncodeBlock(again, raw, size);
+	if (strcmp((char *)again, l->blob) != 0)
+		return err_set(err, ERR_REFUSED, 0, "the key's base64 is broken (it has something in it that ssh-keygen never writes)");
+	b = bytes_of(raw, (size_t)size);
+	name = string(&b, &name_len);
 	if (name == NULL || name_len != strlen(l->type) || memcmp(name, l->type, name_len) != 0)
 		return err_set(err, ERR_REFUSED, 0, "the key says %s but holds something else", l->type);
-	if (strcmp(l->type, "ssh-rsa") == 0) {
-		bytes_take(&b, bytes_u32be(&b)); /* e */
-		n_len = bytes_u32be(&b);
-		n = bytes_take(&b, n_len);
-		if (n == NULL || (n_len - (n_len > 0 && n[0] == 0)) * 8 < RSA_LEAST_BITS)
-			return err_set(err, ERR_REFUSED, 0, "an RSA key needs at least %d bits", RSA_LEAST_BITS);
-	}
-	if (b.short_of)
-		return err_set(err, ERR_REFUSED, 0, "the key is cut off");
-	EVP_Digest(mem_, (size_t)size, hash, NULL, EVP_sha256(), NULL);
+	if (!check_body(l->type, &b, err))
+		return false;
+	EVP_Digest(raw, (size_t)size, hash, NULL, EVP_sha256(), NULL);
 	EVP_EncodeBlock(text, hash, 32);
 	text[strcspn((char *)text, "=")] = '\0';
 	*fingerprint = talloc_asprintf(mem, "SHA256:%s", text);
 	return true;
 }
 
-/* 20260131[1530[00]][Z] as OpenSSH has it, to what Postgres reads. */
+/* ---- its limits ------------------------------------------------------------------------------ */
+
+/* 20260131[1530[00]][Z] as OpenSSH has it, or 2026-01-31[T15:30[:00]][Z]; UTC. To what Postgres reads. */
 static bool
 expiry(TALLOC_CTX *mem, const char *text, const char **out, struct err *err)
 {
-	size_t n = text == NULL ? 0 : strspn(text, "0123456789");
+	char digits[20] = "";
+	struct tm tm = { 0 }, back;
+	size_t n = 0;
+	time_t t;
 
 	*out = NULL;
 	if (text == NULL)
 		return true;
-	if (n != 8 && n != 12 && n != 14)
-		return err_set(err, ERR_REFUSED, 0, "expiry-time=\"%s\" is no YYYYMMDD[HHMM]", text);
-	*out = n == 8 ? talloc_asprintf(mem, "%.8s 00:00:00+00", text)
-	              : talloc_asprintf(mem, "%.8s %.2s:%.2s:00+00", text, text + 8, text + 10);
-	return true;
+	for (const char *p = text; *p != '\0' && n < sizeof(digits) - 1; p++)
+		if (strchr("-:T ", *p) == NULL && !(strcasecmp(p, "Z") == 0))
+			digits[n++] = *p;
+	if ((n != 8 && n != 12 && n != 14) || strspn(digits, "0123456789") != n)
+		return err_set(err, ERR_REFUSED, 0, "the expiry time %s is no YYYYMMDD[HHMM] or YYYY-MM-DD", text);
+	sscanf(digits, "%4d%2d%2d%2d%2d%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec);
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	back = tm;
+	t = timegm(&back);
+	/* timegm turns the 31st of February into March: what comes back differs. */
+	if (back.tm_mday != tm.tm_mday || back.tm_mon != tm.tm_mon || back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min)
+		return err_set(err, ERR_REFUSED, 0, "the expiry time %s is not in the calendar", text);
+	*out = talloc_asprintf(mem, "%04d-%02d-%02d %02d:%02d:%02d+00", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+	                       tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return t > time(NULL) ? true : err_set(err, ERR_REFUSED, 0, "the key expired at %s UTC", *out);
 }
 
-static size_t
-split(TALLOC_CTX *mem, char *list, const char ***out)
+static bool
+is_range(const char *text)
 {
-	char *save = NULL;
-	size_t n = 0;
+	int family = strchr(text, ':') == NULL ? AF_INET : AF_INET6;
+	char copy[64], *slash, *end;
+	uint8_t address[16];
+	long bits;
 
-	*out = NULL;
-	for (char *p = list == NULL ? NULL : strtok_r(list, ",", &save); p != NULL; p = strtok_r(NULL, ",", &save)) {
-		*out = talloc_realloc(mem, *out, const char *, n + 1);
-		(*out)[n++] = p;
+	snprintf(copy, sizeof(copy), "%s", text);
+	if ((slash = strchr(copy, '/')) != NULL) {
+		*slash++ = '\0';
+		bits = strtol(slash, &end, 10);
+		if (!isdigit((unsigned char)slash[0]) || *end != '\0' || bits > (family == AF_INET ? 32 : 128))
+			return false;
 	}
-	return n;
+	return strlen(text) < sizeof(copy) && inet_pton(family, copy, address) == 1;
+}
+
+/* A limit that is not understood is refused, for an empty list would let the key in from anywhere. */
+static bool
+ranges(TALLOC_CTX *mem, const char *list, struct admin_key *key, struct err *err)
+{
+	const char **out = NULL;
+	char *save = NULL;
+
+	if (list == NULL)
+		return true;
+	for (char *p = strtok_r(talloc_strdup(mem, list), ",", &save); p != NULL; p = strtok_r(NULL, ",", &save)) {
+		if (!is_range(p))
+			return err_set(err, ERR_REFUSED, 0, "%s is no address or range such as 203.0.113.0/24 (names, wildcards "
+			               "and ! are not understood)", p);
+		out = talloc_realloc(mem, out, const char *, key->n_from + 1);
+		out[key->n_from++] = p;
+	}
+	key->from = out;
+	return key->n_from > 0 ? true : err_set(err, ERR_REFUSED, 0, "the list of addresses is empty");
+}
+
+static bool
+read_key(TALLOC_CTX *mem, const char *path, const char *from, const char *expires, struct admin_key *key, struct err *err)
+{
+	struct line l = { 0 };
+	char *fingerprint;
+
+	if (!read_line(mem, path, &l, err) || !check_blob(mem, &l, &fingerprint, err) ||
+	    !expiry(mem, expires != NULL ? expires : l.expires, &key->expires, err) ||
+	    !ranges(mem, from != NULL ? from : l.from, key, err))
+		return false;
+	key->type = l.type;
+	key->blob = l.blob;
+	key->comment = l.comment;
+	key->fingerprint = fingerprint;
+	return true;
 }
 
 int
 cmd_key_add(struct cli *c)
 {
 	const char *file = NULL, *from = NULL, *expires = NULL, *migration = NULL;
-	const struct cli_option options[] = { { "--file", &file, NULL }, { "--from", &from, NULL }, { "--expires", &expires, NULL } };
+	const struct cli_option options[] = {
+		{ "--file", &file, NULL }, { "--from", &from, NULL }, { "--expires", &expires, NULL },
+	};
 	struct admin_key key = { 0 };
-	struct line line = { 0 };
 	struct err err = { 0 };
-	char *fingerprint = NULL;
 	int64_t run;
 	bool added;
 	int code = cli_take(c, options, 3, &migration, 1, 1);
@@ -187,24 +336,17 @@ cmd_key_add(struct cli *c)
 		code = cli_fail(c, CLI_USAGE, "--file is missing (- reads the key from standard input)");
 	if (code != CLI_FINE)
 		return code;
-	if (!read_line(c->mem, file, &line, &err) || !check_blob(c->mem, &line, &fingerprint, &err) ||
-	    !expiry(c->mem, line.expires, &key.expires, &err))
+	if (!read_key(c->mem, file, from, expires, &key, &err))
 		return cli_fail(c, err.code == ENOENT ? CLI_NOT_FOUND : CLI_USAGE, "%s", err.text);
 	if ((code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, migration, NULL, &run)) != CLI_FINE)
 		return code;
-	key.type = line.type;
-	key.blob = line.blob;
-	key.comment = line.comment;
-	key.fingerprint = fingerprint;
-	if (expires != NULL)
-		key.expires = expires;
-	key.n_from = split(c->mem, from != NULL ? talloc_strdup(c->mem, from) : line.from, (const char ***)(void *)&key.from);
 	if (!ask_key_add(c->db, migration, &key, &added, &err))
 		return cli_error(c, &err);
 	if (c->json)
-		cli_json(json_pack("{s:s,s:s,s:b}", "fingerprint", fingerprint, "type", key.type, "added", added));
+		cli_json(json_pack("{s:s,s:s,s:b}", "fingerprint", key.fingerprint, "type", key.type, "added", added));
 	else
-		printf("%s %s %s\n", fingerprint, key.type, added ? "may log in now" : "was there already");
+		printf("%s %s %s\n", key.fingerprint, key.type, added ? "may log in now"
+		       : "was there already; nothing was changed (key revoke first, to give it other limits)");
 	return CLI_FINE;
 }
 

@@ -10,6 +10,7 @@
 #include "common/text.h"
 #include "console/cli.h"
 #include "console/intake.h"
+#include "console/report.h"
 
 enum { WAIT_SECONDS = 3600, POLL_US = 200000 };
 
@@ -35,7 +36,7 @@ create(struct cli *c, const struct intake *in, const char *encryption, bool no_u
 	if (strcmp(region, in->region) != 0)
 		return cli_fail(c, CLI_USAGE, "cluster %s is in region %s, not %s", in->cluster, region, in->region);
 	if (!intake_check(in, version, &err))
-		return cli_fail(c, CLI_USAGE, "%s", err.text);
+		return cli_fail(c, err.kind == ERR_REFUSED ? CLI_NOT_READY : CLI_USAGE, "%s", err.text);
 	intake = intake_json(in);
 	text = json_dumps(intake, JSON_COMPACT);
 	m.intake = text;
@@ -114,6 +115,7 @@ cmd_migration_list(struct cli *c)
 		cli_json(list);
 		return CLI_FINE;
 	}
+	printf("%-8s %-20s %-20s %-8s %-11s %s\n", "ID", "CUSTOMER", "DATABASE", "CLUSTER", "STAGE", "WAITS FOR");
 	json_array_foreach(list, i, m)
 		printf("%-8s %-20s %-20s %-8s %-11s %s\n", cli_get(c, m, "id"), cli_get(c, m, "customer"), cli_get(c, m, "database"),
 		       cli_get(c, m, "cluster"), cli_get(c, m, "stage"), json_is_string(json_object_get(m, "hold")) ? cli_get(c, m, "hold")
@@ -459,7 +461,7 @@ wait_online(struct cli *c, const struct waiting *w)
 
 	for (;; usleep(POLL_US)) {
 		json_t *m = load(c, w->id, &code), *run;
-		const char *state;
+		const char *state, *why;
 		bool is_online, failed;
 
 		if (m == NULL)
@@ -469,11 +471,12 @@ wait_online(struct cli *c, const struct waiting *w)
 		state = json_string_value(json_object_get(run, "state"));
 		is_online = strcmp(state, "online") == 0 || strcmp(state, "verified") == 0;
 		failed = strcmp(state, "failed") == 0;
+		why = failed ? hopeless(c, run) : NULL;
 		json_decref(m);
 		if (is_online)
 			return CLI_FINE;
 		if (failed)
-			return cli_fail(c, CLI_FAILED, "%s", last);
+			return cli_fail(c, CLI_FAILED, "%s", why);
 		if (time(NULL) >= until)
 			return cli_fail(c, CLI_TIMED_OUT, "not ONLINE within %ld s: %s", w->seconds, last);
 	}
@@ -575,6 +578,7 @@ cmd_migration_verify(struct cli *c)
 	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--wait", NULL, &wait } };
 	struct err err = { 0 };
 	json_t *before, *now = NULL;
+	bool has_verdict = false;
 	long seconds;
 	time_t until;
 	int64_t run;
@@ -584,7 +588,8 @@ cmd_migration_verify(struct cli *c)
 		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
 		return code;
-	before = view_report(c->db, id, kind, &err);
+	if ((before = view_report(c->db, id, kind, &err)) == NULL)
+		return cli_error(c, &err);
 	code = cli_act(c, id, run, "verify", json_object(), &said);
 	until = time(NULL) + seconds;
 	while (code == CLI_FINE && wait) {
@@ -596,6 +601,7 @@ cmd_migration_verify(struct cli *c)
 		else if (!json_is_null(now) && !json_equal(now, before)) {
 			said = talloc_strdup(c->mem, json_string_value(json_object_get(now, "verdict")));
 			code = verdict_code(said);
+			has_verdict = true;
 			break;
 		} else if (time(NULL) >= until) {
 			code = cli_fail(c, CLI_TIMED_OUT, "not verified within %ld s", seconds);
@@ -603,7 +609,7 @@ cmd_migration_verify(struct cli *c)
 	}
 	json_decref(before);
 	json_decref(now);
-	if (code == CLI_FINE || code == CLI_NOT_VERIFIED)
+	if (code == CLI_FINE || has_verdict)
 		say_done(c, said);
 	return code;
 }
@@ -635,8 +641,8 @@ cmd_migration_report(struct cli *c)
 	json_t *o;
 	int code = cli_take(c, options, 2, &id, 1, 1);
 
-	if (code == CLI_FINE && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
-		code = cli_fail(c, CLI_USAGE, "--format is text or json");
+	if (code == CLI_FINE && strcmp(format, "text") != 0 && strcmp(format, "json") != 0 && strcmp(format, "html") != 0)
+		code = cli_fail(c, CLI_USAGE, "--format is text, json or html");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
 		return code;
 	if ((o = view_report(c->db, id, kind, &err)) == NULL)
@@ -645,11 +651,12 @@ cmd_migration_report(struct cli *c)
 		json_decref(o);
 		return cli_fail(c, CLI_NOT_READY, "the %s run of %s has not been verified yet; it is after RECOVERY, by itself", kind, id);
 	}
-	if (c->json || strcmp(format, "json") == 0)
-		cli_json(o);
-	else {
+	if (strcmp(format, "html") == 0)
+		fputs(report_html(c->mem, o), stdout);
+	else if (c->json || strcmp(format, "json") == 0)
+		cli_json(json_incref(o));
+	else
 		print_report(c, o);
-		json_decref(o);
-	}
+	json_decref(o);
 	return CLI_FINE;
 }

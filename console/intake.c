@@ -7,6 +7,8 @@
 
 #include <cyaml/cyaml.h>
 
+#include "common/text.h"
+
 enum { TEXT_MAX = 500, NEWEST_SOURCE = 2019 };
 
 #define TEXT(key, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct intake, member, 1, TEXT_MAX)
@@ -15,6 +17,7 @@ static const cyaml_schema_value_t text_entry = { CYAML_VALUE_STRING(CYAML_FLAG_P
 
 static const cyaml_schema_field_t fields[] = {
 	TEXT("customer", customer), TEXT("region", region), TEXT("cluster", cluster), TEXT("database", database), TEXT("size", size),
+	TEXT("size_bytes", size_bytes), TEXT("mail_relay", mail_relay),
 	TEXT("agent_url", agent_url), TEXT("portal_url", portal_url), TEXT("contact_name", contact_name), TEXT("contact_email", contact_email),
 	TEXT("source_version", source_version), TEXT("upgrade_path", upgrade_path), TEXT("mail", mail),
 	CYAML_FIELD_BOOL_PTR("backup_encryption", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct intake, backup_encryption),
@@ -61,6 +64,11 @@ intake_load(TALLOC_CTX *parent, const char *path, struct err *err)
 	}
 	out = talloc_memdup(parent, loaded, sizeof(*loaded)); /* its parts live as long as the program */
 	out->has_integrations = out->integrations != NULL;
+	/* Two answers have two names each: the shorter one is what show calls missing. */
+	if (out->size == NULL)
+		out->size = out->size_bytes;
+	if (out->mail == NULL)
+		out->mail = out->mail_relay;
 	return out;
 }
 
@@ -104,21 +112,51 @@ release_year(const char *text)
 	static const int years[] = { [9] = 2005, [10] = 2008, [11] = 2012, [12] = 2014, [13] = 2016, [14] = 2017, [15] = 2019, [16] = 2022,
 		[17] = 2025 };
 	const char *p = text + strcspn(text, "0123456789");
-	int n = atoi(p);
+	long n = strtol(p, NULL, 10);
 
-	return n >= 1998 && n < 2100 ? n : n >= 9 && n <= 17 ? years[n] : 0;
+	return n >= 1998 && n < 2100 ? (int)n : n >= 9 && n <= 17 ? years[n] : 0;
 }
 
 /* The database version a release writes: Microsoft's and public lists agree on these. */
 static int
 database_version_of(int year)
 {
-	static const struct { int year, version; } known[] = { { 2019, 904 }, { 2022, 957 }, { 2025, 998 } };
+	static const struct { int year, version; } known[] = { { 2005, 611 }, { 2008, 655 }, { 2012, 706 }, { 2014, 782 },
+		{ 2016, 852 }, { 2017, 869 }, { 2019, 904 }, { 2022, 957 }, { 2025, 998 } };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (known[i].year >= year)
 			return known[i].version;
 	return 9999;
+}
+
+/* Text that Postgres would refuse in words of its own. */
+static bool
+is_text(const char *name, const char *s, size_t most, struct err *err)
+{
+	size_t n = 0;
+
+	if (!text_is_utf8(s, strlen(s)))
+		return err_set(err, ERR_OPERATOR, 0, "%s is no UTF-8 text", name);
+	for (const char *p = s; *p != '\0'; p++)
+		n += (*p & 0xC0) != 0x80;
+	return n <= most ? true : err_set(err, ERR_OPERATOR, 0, "%s is longer than %zu characters", name, most);
+}
+
+static bool
+are_texts(const struct intake *in, struct err *err)
+{
+	const struct { const char *name, *text; size_t most; } all[] = {
+		{ "customer", in->customer, 200 }, { "database", in->database, 128 }, { "size", in->size, TEXT_MAX },
+		{ "agent_url", in->agent_url, TEXT_MAX }, { "portal_url", in->portal_url, TEXT_MAX },
+		{ "contact_name", in->contact_name, TEXT_MAX }, { "contact_email", in->contact_email, TEXT_MAX },
+		{ "source_version", in->source_version, TEXT_MAX }, { "mail", in->mail, TEXT_MAX },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].text != NULL && !is_text(all[i].name, all[i].text, all[i].most, err))
+			return false;
+	return true;
 }
 
 static bool
@@ -136,22 +174,24 @@ intake_check(const struct intake *in, int target_version, struct err *err)
 
 	for (size_t i = 0; i < sizeof(regions) / sizeof(regions[0]); i++)
 		known = known || (in->region != NULL && strcmp(in->region, regions[i]) == 0);
+	if (!are_texts(in, err))
+		return false;
 	if (!known)
-		return err_set(err, ERR_REFUSED, 0, "region %s is none of uk us ca za de au bh", in->region == NULL ? "(none)" : in->region);
+		return err_set(err, ERR_OPERATOR, 0, "region %s is none of uk us ca za de au bh", in->region == NULL ? "(none)" : in->region);
 	if (in->agent_url != NULL && !is_url(in->agent_url))
-		return err_set(err, ERR_REFUSED, 0, "agent_url must begin with http:// or https://");
+		return err_set(err, ERR_OPERATOR, 0, "agent_url must begin with http:// or https://");
 	if (in->portal_url != NULL && !is_url(in->portal_url))
-		return err_set(err, ERR_REFUSED, 0, "portal_url must begin with http:// or https://");
+		return err_set(err, ERR_OPERATOR, 0, "portal_url must begin with http:// or https://");
 	if (in->contact_email != NULL && strchr(in->contact_email, '@') == NULL)
-		return err_set(err, ERR_REFUSED, 0, "contact_email is no e-mail address");
+		return err_set(err, ERR_OPERATOR, 0, "contact_email is no e-mail address");
 	if (in->upgrade_path != NULL && strcmp(in->upgrade_path, "stable") != 0 && strcmp(in->upgrade_path, "beta") != 0)
-		return err_set(err, ERR_REFUSED, 0, "upgrade_path is stable or beta");
+		return err_set(err, ERR_OPERATOR, 0, "upgrade_path is stable or beta");
 	if (in->source_version == NULL)
 		return true;
 	year = release_year(in->source_version);
 	if (year == 0)
-		return err_set(err, ERR_REFUSED, 0, "source_version %s is no SQL Server release (2016, 13.0, …)", in->source_version);
-	if (target_version > 0 ? database_version_of(year) > target_version && year > NEWEST_SOURCE : year > NEWEST_SOURCE)
+		return err_set(err, ERR_OPERATOR, 0, "source_version %s is no SQL Server release (2016, 13.0, …)", in->source_version);
+	if (target_version > 0 ? database_version_of(year) > target_version : year > NEWEST_SOURCE)
 		return err_set(err, ERR_REFUSED, 0, "the source is SQL Server %d and newer than the target; a backup cannot be restored on an older "
 		               "server, so the migration needs a newer cluster", year);
 	return true;

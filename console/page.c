@@ -43,7 +43,7 @@ page_value(struct page *p, json_t *v)
 }
 
 void
-page_begin(struct page *p, TALLOC_CTX *mem, const char *title, const char *stale)
+page_begin(struct page *p, TALLOC_CTX *mem, const char *title, const struct page_age *age)
 {
 	p->mem = mem;
 	p->html = talloc_strdup(mem, "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>"
@@ -51,10 +51,12 @@ page_begin(struct page *p, TALLOC_CTX *mem, const char *title, const char *stale
 	page_text(p, title);
 	page_raw(p, "</title><h1><a href=/>Landfall</a> · ");
 	page_text(p, title);
-	page_raw(p, "</h1>");
-	if (stale != NULL) {
+	page_raw(p, "</h1><p class=dim>as of ");
+	page_text(p, age->as_of);
+	page_raw(p, ", read again every 5 s</p>");
+	if (age->stale != NULL) {
 		page_raw(p, "<p class=stale>These numbers are old: ");
-		page_text(p, stale);
+		page_text(p, age->stale);
 		page_raw(p, "</p>");
 	}
 }
@@ -152,16 +154,17 @@ put_replicas(struct page *p, json_t *status)
 }
 
 char *
-page_overview(TALLOC_CTX *mem, json_t *queue, json_t *migrations, json_t *status, const char *stale)
+page_overview(TALLOC_CTX *mem, json_t *queue, json_t *migrations, json_t *status,
+              const struct page_age *age)
 {
 	struct page p;
 	json_t *m;
 	size_t i;
 
-	page_begin(&p, mem, "restore queue and migrations", stale);
+	page_begin(&p, mem, "restore queue and migrations", age);
 	put_queue(&p, queue);
-	page_raw(&p, "<h2>Migrations</h2><table><tr><th>id<th>customer<th>database<th>cluster<th>stage<th>files<th>steps<th>waits for<th>downtime s"
-	             "<th>changed</tr>");
+	page_raw(&p, "<h2>Migrations</h2><table><tr><th>id<th>customer<th>database<th>cluster<th>stage<th>UAT<th>verdict"
+	             "<th>files<th>chain<th>steps<th>waits for<th>downtime s<th>changed</tr>");
 	json_array_foreach(migrations, i, m) {
 		page_raw(&p, "<tr>");
 		link_to(&p, m, "id");
@@ -169,7 +172,10 @@ page_overview(TALLOC_CTX *mem, json_t *queue, json_t *migrations, json_t *status
 		cell(&p, m, "database");
 		cell(&p, m, "cluster");
 		cell(&p, m, "stage");
+		cell(&p, m, "uat");
+		cell(&p, m, "verdict");
 		cell(&p, m, "files");
+		cell(&p, m, "chain");
 		cell(&p, m, "steps");
 		page_raw(&p, "<td>");
 		page_text(&p, json_string_value(json_object_get(m, "hold")) != NULL ? "on hold: " : NULL);
@@ -211,6 +217,11 @@ put_run(struct page *p, json_t *r)
 	page_raw(p, " as <code>");
 	page_value(p, json_object_get(r, "database"));
 	page_raw(p, "</code></h2><p>");
+	if (json_is_string(json_object_get(r, "hold"))) {
+		page_raw(p, "<b>on hold: ");
+		page_value(p, json_object_get(r, "hold"));
+		page_raw(p, "</b> ");
+	}
 	if (json_is_string(json_object_get(r, "waits_for"))) {
 		page_raw(p, "waiting for: ");
 		page_value(p, json_object_get(r, "waits_for"));
@@ -264,7 +275,7 @@ put_files(struct page *p, json_t *list)
 	json_t *f;
 	size_t i;
 
-	page_raw(p, "<h2>Files</h2><table><tr><th>name<th>state<th>bytes<th>findings<th>reason</tr>");
+	page_raw(p, "<h2>Files</h2><table><tr><th>name<th>state<th>bytes<th>findings<th>reason<th>SHA-256</tr>");
 	json_array_foreach(list, i, f) {
 		page_raw(p, "<tr>");
 		cell(p, f, "name");
@@ -274,6 +285,9 @@ put_files(struct page *p, json_t *list)
 		put_list(p, json_object_get(f, "findings"));
 		page_raw(p, "</td>");
 		cell(p, f, "reason");
+		page_raw(p, "<td><code>");
+		page_value(p, json_object_get(f, "sha256"));
+		page_raw(p, "</code></td>");
 		page_raw(p, "</tr>");
 	}
 	page_raw(p, "</table>");
@@ -310,13 +324,13 @@ put_steps(struct page *p, json_t *list)
 }
 
 char *
-page_migration(TALLOC_CTX *mem, json_t *m, json_t *history, const char *stale)
+page_migration(TALLOC_CTX *mem, json_t *m, json_t *history, const struct page_age *age)
 {
 	struct page p;
 	json_t *x;
 	size_t i;
 
-	page_begin(&p, mem, json_string_value(json_object_get(m, "id")), stale);
+	page_begin(&p, mem, json_string_value(json_object_get(m, "id")), age);
 	page_raw(&p, "<p>");
 	page_value(&p, json_object_get(m, "customer"));
 	page_raw(&p, ", database <code>");
@@ -349,36 +363,62 @@ page_migration(TALLOC_CTX *mem, json_t *m, json_t *history, const char *stale)
 	return p.html;
 }
 
-/* ---- /metrics: Prometheus's text form --------------------------------------------------------------------------- */
+/* ---- /metrics: Prometheus's text form --------------------------------------------------------- */
 
 static char *
-family(char *s, const char *name, const char *help, json_t *list, const char *a, const char *b, const char *value)
+family(char *s, const char *name, const char *help, json_t *list, const char *a, const char *b,
+       const char *value)
 {
 	json_t *o;
 	size_t i;
 
-	s = talloc_asprintf_append(s, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+	s = talloc_asprintf_append_buffer(s, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
 	json_array_foreach(list, i, o) {
-		s = talloc_asprintf_append(s, "%s{%s=\"%s\"", name, a, json_string_value(json_object_get(o, a)));
+		s = talloc_asprintf_append_buffer(s, "%s{%s=\"%s\"", name, a,
+		                                  json_string_value(json_object_get(o, a)));
 		if (b != NULL)
-			s = talloc_asprintf_append(s, ",%s=\"%s\"", b, json_string_value(json_object_get(o, b)));
-		s = talloc_asprintf_append(s, "} %lld\n", (long long)json_integer_value(json_object_get(o, value)));
+			s = talloc_asprintf_append_buffer(s, ",%s=\"%s\"", b,
+			                                  json_string_value(json_object_get(o, b)));
+		s = talloc_asprintf_append_buffer(s, "} %lld\n",
+		                                  (long long)json_integer_value(json_object_get(o, value)));
 	}
 	return s;
 }
 
+static char *
+single(char *s, const char *name, const char *help, long long value)
+{
+	return talloc_asprintf_append_buffer(s, "# HELP %s %s\n# TYPE %s gauge\n%s %lld\n", name, help, name,
+	                                     name, value);
+}
+
+/* Labels are words of the schema, our ids and names of clusters, never anybody's text. */
 char *
 page_metrics(TALLOC_CTX *mem, json_t *o)
 {
-	char *s = talloc_strdup(mem, "");
+	char *s = single(talloc_strdup(mem, ""), "landfall_up", "Whether Postgres answers.", o != NULL);
+	json_t *active = json_object_get(o, "active");
 
-	/* Labels are words of the schema, never anybody's text. */
+	if (o == NULL)
+		return s;
+	s = family(s, "landfall_migrations", "Migrations by stage of their production run.",
+	           json_object_get(o, "migrations"), "stage", "region", "n");
 	s = family(s, "landfall_runs", "Runs by kind and state.", json_object_get(o, "runs"), "kind", "state", "n");
 	s = family(s, "landfall_uploads", "Uploads by state.", json_object_get(o, "uploads"), "state", NULL, "n");
-	s = family(s, "landfall_upload_bytes", "Bytes of uploads by state.", json_object_get(o, "uploads"), "state", NULL, "bytes");
-	s = family(s, "landfall_steps", "Restore steps by kind and state.", json_object_get(o, "steps"), "kind", "state", "n");
-	return talloc_asprintf_append(s, "# HELP landfall_runs_waiting Runs that wait for a restore slot.\n# TYPE landfall_runs_waiting gauge\n"
-		"landfall_runs_waiting %lld\n# HELP landfall_replicas_away Replicas that do not answer.\n# TYPE landfall_replicas_away gauge\n"
-		"landfall_replicas_away %lld\n", (long long)json_integer_value(json_object_get(o, "waiting")),
-		(long long)json_integer_value(json_object_get(o, "replicas_away")));
+	s = family(s, "landfall_upload_bytes", "Bytes of uploads by state.", json_object_get(o, "uploads"), "state",
+	           NULL, "bytes");
+	s = family(s, "landfall_steps", "Restore steps by kind and state.", json_object_get(o, "steps"), "kind",
+	           "state", "n");
+	s = family(s, "landfall_queue_oldest_seconds", "How long the oldest run has waited for a restore slot.",
+	           json_object_get(o, "queue"), "cluster", NULL, "seconds");
+	s = family(s, "landfall_chain_gaps", "Gaps in the log chain of a migration that is not verified yet.",
+	           active, "migration", NULL, "gaps");
+	s = family(s, "landfall_cutover_downtime_seconds", "The customer's downtime so far, 0 before it.",
+	           active, "migration", NULL, "downtime");
+	s = family(s, "landfall_worker_heartbeat_timestamp_seconds", "Last sign of life of each program.",
+	           json_object_get(o, "workers"), "program", NULL, "beat");
+	s = single(s, "landfall_runs_waiting", "Runs that wait for a restore slot.",
+	           json_integer_value(json_object_get(o, "waiting")));
+	return single(s, "landfall_replicas_away", "Replicas that do not answer.",
+	              json_integer_value(json_object_get(o, "replicas_away")));
 }
