@@ -25,6 +25,8 @@ sftp_new(TALLOC_CTX *parent)
 void
 sftp_push(struct sftp *p, const void *mem, size_t len)
 {
+	if (len == 0)
+		return;
 	if (p->at > 0 && (p->at == p->len || p->len + len > p->room)) {
 		memmove(p->mem, p->mem + p->at, p->len - p->at);
 		p->len -= p->at;

@@ -152,9 +152,11 @@ on_key(ssh_session session, const char *user, struct ssh_key_struct *key, char s
 static void
 put(struct out *o, const void *mem, size_t len)
 {
+	if (len == 0)
+		return;
 	if (o->at == o->len)
 		o->at = o->len = 0;
-	if (o->len + len > o->room) {
+	if (o->len + len > o->room && o->at > 0) {
 		memmove(o->mem, o->mem + o->at, o->len - o->at);
 		o->len -= o->at;
 		o->at = 0;
