@@ -16,6 +16,9 @@ keys_address_in(const char *address, const char *range)
 	slash = strchr(copy, '/');
 	if (slash != NULL) {
 		*slash = '\0';
+		/* What is no number must not become 0, which would let everybody in. */
+		if (slash[1] == '\0' || strspn(slash + 1, "0123456789") != strlen(slash + 1) || strlen(slash + 1) > 3)
+			return false;
 		bits = atoi(slash + 1);
 	}
 	if (inet_pton(family, address, a) != 1 || inet_pton(family, copy, b) != 1 || bits < 0 || bits > (family == AF_INET ? 32 : 128))

@@ -216,6 +216,8 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		f->bytes = (uint64_t)st.st_size;
 		f->whole = false;
 		f->mtime = now_seconds();
+		/* What is there already will be read back by the session: that costs CPU too. */
+		uploads_credit(s, f->bytes);
 		uploads_record(s->warden, f);
 	}
 	give(s, id, fd, f, f->path, true, false, (uint64_t)st.st_size);

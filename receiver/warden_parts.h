@@ -91,6 +91,8 @@ void names_seed(struct session *s, struct talk_frame *f);
 /* warden_uploads.c: how uploads end. */
 void uploads_closed(struct session *s, struct talk_frame *f);
 void uploads_progress(struct session *s, struct talk_frame *f);
+/* Bytes that the session has to deal with: its CPU limit grows with them. */
+void uploads_credit(struct session *s, uint64_t bytes);
 void uploads_revoked(struct session *s, struct talk_frame *f);
 void uploads_orphan(struct warden *w, struct session *s); /* the session is gone */
 /* Whole, under a final name: freezes it, journals, moves it to the vault, answers. */

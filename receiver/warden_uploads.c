@@ -373,6 +373,13 @@ renew_cpu(struct session *s)
 }
 
 void
+uploads_credit(struct session *s, uint64_t bytes)
+{
+	s->bytes += bytes;
+	renew_cpu(s);
+}
+
+void
 uploads_progress(struct session *s, struct talk_frame *fr)
 {
 	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body);

@@ -156,6 +156,10 @@ keys_are_let_in_by_the_rules(void **state)
 	assert_true(keys_allow(ring, "m-0001", "BBB", "2001:db8::7", 50));
 	assert_false(keys_allow(ring, "m-0001", "BBB", "10.2.2.3", 50));
 	assert_false(keys_allow(ring, "m-0001", "BBB", "10.1.2.3", 100));
+	assert_false(keys_address_in("10.1.2.3", "10.0.0.0/abc"));
+	assert_false(keys_address_in("10.1.2.3", "10.0.0.0/"));
+	assert_false(keys_address_in("10.1.2.3", "10.0.0.0/33"));
+	assert_true(keys_address_in("10.1.2.3", "0.0.0.0/0"));
 	assert_false(keys_allow(NULL, "m-0001", "AAA", "127.0.0.1", 50));
 	assert_true(keys_policy(ring, "m-0001", &policy, &bytes, &files));
 	assert_int_equal(policy.newest_version, 904);
