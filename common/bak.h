@@ -1,11 +1,16 @@
 /*
  * Reads a SQL Server backup as it streams by: what LABELONLY, HEADERONLY and FILELISTONLY would say,
- * whether the pages are sound, and whether the file ends properly.
+ * whether pages and log are sound, and whether the file ends properly.
  *
  * Feed it the file from byte zero in pieces of any size. It never blocks, never touches the disk, keeps
- * a bounded amount of memory whatever the file says, and gives the same answer however the bytes were
- * split. Values read from the head of the file (the MSCI block) are provisional: SQL Server 2019 and
- * later change LSNs, finish date and sizes at the end (MSLS). bak_set.final tells which they are.
+ * at most 8 MiB of memory whatever the file says, and gives the same answer however the bytes were split.
+ * Both containers are read: plain Microsoft Tape Format and compressed MSSQLBAK (version 2, SQL Server
+ * 2014 and later). Values read from the head of the file (the MSCI block) are provisional: SQL Server 2019
+ * and later change LSNs, finish date and sizes at the end (MSLS). bak_set.final tells which they are.
+ *
+ * The layout of SQL Server's own structures is not published. What is used here was read off 187 real
+ * files of SQL Server 2005 to 2025 and agrees with what servers printed for some of them; a comment says
+ * so where one witness or a guess is all there is. What a file cannot tell is "unknown", never invented.
  *
  * Every string in here is hostile text in valid UTF-8, at most BAK_NAME_MAX (BAK_PATH_MAX) characters.
  */
@@ -25,7 +30,8 @@ enum {
 	BAK_PATH_MAX = 520,
 	BAK_SETS_MAX = 4096,   /* sets in one file */
 	BAK_FILES_MAX = 32767, /* files of one database, SQL Server's own limit */
-	BAK_BAD_PAGES_MAX = 64 /* listed one by one; beyond that only counted */
+	BAK_EXTENTS_MAX = 1024, /* log extents kept one by one; beyond that only counted */
+	BAK_DAMAGE_MAX = 64     /* places listed one by one; beyond that only counted */
 };
 
 enum bak_container {
@@ -84,18 +90,17 @@ struct bak_media {
 struct bak_file {
 	uint32_t file_id, group_id, page_size, sector_size;
 	uint32_t pages; /* of this file in the pass that follows (all stripes together) */
-	char type;      /* D data, L log, S filestream */
+	char type;      /* D data, L log, ? another kind (FILESTREAM, memory-optimised or full-text: which is not known) */
 	const char *logical_name, *physical_name, *group_name; /* group_name NULL for the log */
 	uint64_t size, max_size, growth;
 	bool growth_is_percent;
 	struct lsn create_lsn, drop_lsn, differential_base_lsn;
 	struct guid differential_base_guid, unique_id;
-};
-
-struct bak_bad_page {
-	uint32_t file_id, page_id;
-	uint64_t offset; /* of the page in the backup file */
-	uint32_t expected, found;
+	struct lsn first_lsn, last_lsn, checkpoint_lsn; /* the set's, repeated per file */
+	/* As the head of the set had them: the end counts the second pass and names this very set as base. */
+	uint32_t head_pages;
+	struct lsn head_base_lsn;
+	struct guid head_base_guid;
 };
 
 struct bak_pages {
@@ -103,7 +108,6 @@ struct bak_pages {
 	uint64_t checked;   /* had a checksum or torn bits, and were looked at */
 	uint64_t sums_ok, torn_ok, bad;
 	uint64_t zero, foreign, unprotected; /* nothing to check: empty, another page's remains, no protection */
-	struct bak_bad_page bad_list[BAK_BAD_PAGES_MAX];
 };
 
 struct bak_log_extent {
@@ -115,7 +119,7 @@ struct bak_log_extent {
 
 struct bak_set {
 	bool final; /* values come from the end of the set */
-	uint64_t offset; /* of SSET in the (decoded) file */
+	uint64_t offset, file_offset; /* of SSET in the backup; in the file, where a compressed one has it elsewhere */
 	uint32_t sset_attributes;
 	uint16_t position, vendor;
 	const char *name, *description, *user, *machine, *device;
@@ -145,16 +149,43 @@ struct bak_set {
 	uint64_t backup_size, compressed_size; /* bytes of all stripes together */
 	const char *recovery_model; /* FULL, BULK-LOGGED, SIMPLE */
 	bool begins_log_chain;
+	bool tde;                    /* inferred: the allocation maps are there and cannot be read; no sample was at hand */
+	uint32_t unknown_structures; /* in the catalogue, skipped */
 
 	struct bak_file *files;
-	size_t n_files;
+	size_t n_files, room_files;
 	struct bak_pages pages[2]; /* one per pass over the data; 2019 and later make two */
 	size_t n_passes;
 	uint64_t data_bytes, log_bytes; /* bytes of pages and of log in this member */
-	struct bak_log_extent *extents;
-	size_t n_extents;
+	struct bak_log_extent *extents; /* the first BAK_EXTENTS_MAX */
+	size_t n_extents;               /* all of them */
+	uint64_t log_blocks, log_bad;   /* blocks walked, and what was wrong with them */
 	uint32_t csum_streams, csum_bad; /* BACKUP WITH CHECKSUM sums met, and wrong ones */
-	struct bak_set *head; /* the provisional values once final ones are there, for comparing; else NULL */
+	struct bak_set *head; /* the provisional values of the newest set once final ones are there; else NULL */
+};
+
+enum bak_damage_kind {
+	BAK_BAD_PAGE,
+	BAK_BAD_SUM,      /* the backup's own checksum (WITH CHECKSUM) */
+	BAK_BAD_LOG,      /* a log block, or a hole between FirstLSN and LastLSN */
+	BAK_CONTRADICTION /* parts of the backup disagree: header with boot page, header with its copies */
+};
+
+/* One damaged place. Sums and pages are what the file says (expected) and what its bytes give (found). */
+struct bak_damage {
+	enum bak_damage_kind kind;
+	uint16_t position;     /* of the set */
+	uint8_t pass;
+	uint32_t file_id, page_id;
+	uint64_t offset;       /* in the backup, unpacked where it is compressed */
+	uint64_t file_offset;  /* in the file: the same, or where the compressed record begins */
+	uint32_t expected, found;
+	char text[240];        /* the whole of it for a person */
+};
+
+/* What a compressed file is made of. */
+struct bak_records {
+	uint64_t data, padding, indexes;
 };
 
 enum bak_end {
@@ -175,7 +206,7 @@ struct bak_sink {
 	/* A run of page bytes (multiple of nothing: any split), offset within this pass's data of this member. */
 	void (*page_bytes)(void *ctx, const struct bak_set *set, unsigned pass, uint64_t offset,
 	                   const void *mem, size_t len);
-	/* Log bytes of extents[extent]. */
+	/* Log bytes of the set's log extent of that number, which may lie beyond those kept. */
 	void (*log_bytes)(void *ctx, const struct bak_set *set, size_t extent, uint64_t offset, const void *mem,
 	                  size_t len);
 };
@@ -201,11 +232,27 @@ const struct bak_media *bak_media(const struct bak *bak); /* NULL until known */
 size_t bak_n_sets(const struct bak *bak);   /* sets whose header is known, provisional ones included */
 const struct bak_set *bak_set(const struct bak *bak, size_t i);
 
+const struct bak_records *bak_records(const struct bak *bak); /* NULL for what is not compressed */
+
+/* Damaged places so far: the first n of all. */
+const struct bak_damage *bak_damage(const struct bak *bak, size_t *n, uint64_t *all);
+/* The first damage of that kind in the set at that position, or NULL. */
+const struct bak_damage *bak_first_damage(const struct bak *bak, enum bak_damage_kind kind, unsigned position);
+
 /*
  * Findings in fixed words (encrypted, tail-norecovery, simple-recovery, damaged-page, …), each at
- * most once, in a fixed order; over all sets so far. Returns a talloc array of literals, *n its length.
+ * most once, in a fixed order; over all sets so far. newest is the newest database version that the
+ * target can restore, 0 when that is not asked. Returns a talloc array of literals, *n its length.
  */
-const char *const *bak_findings(TALLOC_CTX *parent, const struct bak *bak, size_t *n);
+const char *const *bak_findings(TALLOC_CTX *parent, const struct bak *bak, uint16_t newest, size_t *n);
+
+/* One sentence on a finding, for a person: what it means and what to do. */
+const char *bak_finding_text(const char *word);
+
+/* The database version (DatabaseVersion, 904) of a release (2019, "15", "15.0.2000"); 0 when it is not known. */
+uint16_t bak_version_of(const char *release);
+/* "SQL Server 2019"; "" when the version is not known. */
+const char *bak_release_of(uint16_t database_version);
 
 /* What a non-backup looks like: "a zip archive", "text", …; with what to send instead. NULL for a backup. */
 const char *bak_other_what(const struct bak *bak);

@@ -12,10 +12,10 @@
 
 #include "common/bak.h"
 
-/* One file's object; the caller owns the reference. file is the argument as given. */
-json_t *bak_json(const char *file, const struct bak *bak);
+/* One file's object; the caller owns the reference. file is the argument as given; newest as in bak_findings. */
+json_t *bak_json(const char *file, const struct bak *bak, uint16_t newest);
 
-/* One set's object (HEADERONLY, files, pages). */
+/* One set's object (HEADERONLY, files, pages, log, checksums). */
 json_t *bak_json_set(const struct bak *bak, const struct bak_set *set);
 
 #endif

@@ -1,6 +1,15 @@
 #include "common/bak_parts.h"
 
-#include <string.h>
+#include <inttypes.h>
+
+/*
+ * Pages as they pass. Whole extents of eight pages go by, files and extents ascending; unallocated pages in
+ * them are arbitrary remains, with valid checksums even. The rules below gave no false alarm on 33,392
+ * pages of real backups.
+ */
+
+enum { PFS_INTERVAL = 8088, GAM_INTERVAL = 511232, BOOT_PAGE = 9 };
+enum page_type { PAGE_GAM = 8, PAGE_SGAM = 9, PAGE_PFS = 11, PAGE_BOOT = 13, PAGE_DIFF_MAP = 16, PAGE_BULK_MAP = 17 };
 
 static uint32_t
 le32(const uint8_t *p)
@@ -81,11 +90,50 @@ is_zero(const uint8_t *page)
 	return true;
 }
 
-void
-bak_checker_begin(struct bak_checker *c, struct bak_pages *pages)
+static uint16_t file_of(const uint8_t *page) { return (uint16_t)(page[0x24] | page[0x25] << 8); }
+static uint32_t id_of(const uint8_t *page) { return le32(page + 0x20); }
+
+static struct bak_mark
+mark_now(const struct bak *b)
 {
-	*c = (struct bak_checker){ .pages = pages };
+	return (struct bak_mark){ *b->walk.checker.pages, b->n_damage, b->all_damage };
 }
+
+static void
+go_back(struct bak *b, const struct bak_mark *m)
+{
+	*b->walk.checker.pages = m->pages;
+	b->n_damage = m->n_damage;
+	b->all_damage = m->all_damage;
+}
+
+void
+bak_checker_begin(struct bak *b, struct bak_pages *pages)
+{
+	struct bak_checker *c = &b->walk.checker;
+	bool tde = c->tde && b->walk.set->n_passes == 2;
+
+	*c = (struct bak_checker){ .pages = pages, .tde = tde };
+	c->begin = mark_now(b);
+}
+
+/*
+ * The data of a pass is padded to whole transfer buffers with old memory, at most sixteen extents. What lies
+ * after the announced pages is taken back. A stripe member holds an unknown share of the announced pages,
+ * so nothing is cut there.
+ */
+void
+bak_checker_cut(struct bak *b, uint64_t pages)
+{
+	struct bak_checker *c = &b->walk.checker;
+	uint64_t extents = (pages + EXTENT_PAGES - 1) / EXTENT_PAGES;
+
+	if (b->media.family_count > 1 || extents >= c->extents_done || c->extents_done - extents >= SNAPSHOTS)
+		return;
+	go_back(b, extents == 0 ? &c->begin : &c->marks[(extents - 1) % SNAPSHOTS]);
+}
+
+/* ---- which extent is it ---------------------------------------------------------------------------------- */
 
 struct identity {
 	uint32_t file, base;
@@ -98,9 +146,9 @@ is_after(struct identity a, uint32_t file, uint32_t base)
 }
 
 /*
- * Which extent this is. Free pages inside an extent hold arbitrary remains of other places, with valid
- * sums even, so a majority alone can be wrong; extents ascend within a pass, so the smallest identity
- * beyond the extent before is the right one, and the majority only the fallback. (Found on real files.)
+ * Free pages inside an extent hold arbitrary remains of other places, with valid sums even, so a majority
+ * alone can be wrong; extents ascend within a pass, so the smallest identity beyond the extent before is
+ * the right one, and the majority only the fallback. (Found on real files.)
  */
 static bool
 find_identity(const struct bak_checker *c, const uint8_t *mem, size_t n, struct identity *out)
@@ -111,8 +159,8 @@ find_identity(const struct bak_checker *c, const uint8_t *mem, size_t n, struct 
 
 	for (size_t k = 0; k < n; k++) {
 		const uint8_t *page = mem + k * PAGE_SIZE_BYTES;
-		uint32_t id = le32(page + 0x20);
-		struct identity i = { (uint32_t)(page[0x24] | page[0x25] << 8), id - (uint32_t)k };
+		uint32_t id = id_of(page);
+		struct identity i = { file_of(page), id - (uint32_t)k };
 		size_t s = 0;
 
 		if (page[0] != 1 || id % EXTENT_PAGES != k || i.file == 0)
@@ -136,88 +184,218 @@ find_identity(const struct bak_checker *c, const uint8_t *mem, size_t n, struct 
 	return n_seen > 0;
 }
 
-/* Allocated according to the map that came before; unknown counts as allocated. */
-static bool
-is_allocated(const struct bak_checker *c, uint32_t file, uint32_t page_id, bool if_unknown)
-{
-	enum { INTERVAL = 8088 };
-	uint32_t map = page_id < INTERVAL ? 1 : page_id / INTERVAL * INTERVAL;
+/* ---- what belongs there ------------------------------------------------------------------------------------ */
 
+/* File header, allocation maps and the boot page are in every database. */
+static bool
+is_always_there(uint32_t file, uint32_t id)
+{
+	uint32_t in_gam = id % GAM_INTERVAL;
+
+	return id <= 3 || in_gam == 6 || in_gam == 7 || (id >= GAM_INTERVAL && in_gam <= 1) ||
+	       (id >= PFS_INTERVAL && id % PFS_INTERVAL == 0) || (file == 1 && id == BOOT_PAGE);
+}
+
+/* Allocated according to the map that came before; unknown counts as told. */
+static bool
+is_allocated(const struct bak_checker *c, uint32_t file, uint32_t id, bool if_unknown)
+{
+	uint32_t map = id < PFS_INTERVAL ? 1 : id / PFS_INTERVAL * PFS_INTERVAL;
+
+	if (is_always_there(file, id))
+		return true;
 	if (!c->have_pfs || c->pfs_file != file || c->pfs_page != map)
 		return if_unknown;
-	return (c->pfs[100 + page_id % INTERVAL] & 0x40) != 0;
+	return (c->pfs[100 + id % PFS_INTERVAL] & 0x40) != 0;
 }
 
+/* What is wrong with a page. */
+enum wrong { WRONG_SUM, WRONG_BITS, WRONG_PAGE, WRONG_EMPTY };
+
+static const char *const wrongs[] = {
+	[WRONG_SUM] = "its checksum and its bytes differ",
+	[WRONG_BITS] = "torn: its sectors do not end in the same bits",
+	[WRONG_PAGE] = "allocated, and another page stands in its place",
+	[WRONG_EMPTY] = "allocated, and nothing but zeros",
+};
+
 static void
-report(struct bak_checker *c, uint32_t file, uint32_t page_id, uint64_t offset, uint32_t expected, uint32_t found)
+report(struct bak *b, enum wrong wrong, uint32_t file, uint32_t id, uint64_t offset, uint32_t expected, uint32_t found)
 {
-	struct bak_pages *p = c->pages;
+	struct bak_checker *c = &b->walk.checker;
+	struct bak_damage *d;
 
-	if (p->bad < BAK_BAD_PAGES_MAX)
-		p->bad_list[p->bad] = (struct bak_bad_page){ file, page_id, offset, expected, found };
-	p->bad++;
+	c->pages->bad++;
+	d = bak_report(b, BAK_BAD_PAGE, offset, "page (%u:%u) is %s%s (expected 0x%08X, found 0x%08X)", file, id,
+	               wrong == WRONG_SUM ? "damaged: " : "", wrongs[wrong], expected, found);
+	if (d == NULL)
+		return;
+	d->file_id = file;
+	d->page_id = id;
+	d->expected = expected;
+	d->found = found;
+}
+
+/*
+ * A page free space map is believed when its own sum fits. It stands at page 1 and at every 8088th page,
+ * which is before the pages that it speaks of but for page 0.
+ */
+static void
+take_pfs(struct bak_checker *c, const uint8_t *page, uint32_t file, uint32_t id)
+{
+	memcpy(c->pfs, page, PAGE_SIZE_BYTES);
+	c->pfs_file = file;
+	c->pfs_page = id;
+	c->have_pfs = true;
 }
 
 static void
-check_page(struct bak_checker *c, const uint8_t *page, uint32_t file, uint32_t id, uint64_t offset)
+take_boot_page(struct bak *b, const uint8_t *page, uint64_t offset)
+{
+	struct bak_boot *p = &b->walk.boot;
+
+	*p = (struct bak_boot){
+		.seen = true, .offset = offset, .version = u16_at(page, PAGE_SIZE_BYTES, 0x64),
+		.compat_level = u16_at(page, PAGE_SIZE_BYTES, 0x19A),
+		.database_backup_lsn = bak_lsn_at(page, PAGE_SIZE_BYTES, 0x1B0),
+		.checkpoint_lsn = bak_lsn_at(page, PAGE_SIZE_BYTES, 0x1BC),
+		.family = bak_guid_at(page, PAGE_SIZE_BYTES, 0x1F8), .fork = bak_guid_at(page, PAGE_SIZE_BYTES, 0x228),
+	};
+	memcpy(p->name, page + 0x94, sizeof(p->name));
+}
+
+/*
+ * Under TDE page headers stay readable and bodies are ciphertext (one outside witness; no sample). A map of
+ * allocations is runs of a few byte values; one whose body has nearly all of them is no map.
+ */
+static bool
+is_dark(const uint8_t *page)
+{
+	bool seen[256] = { false };
+	unsigned n = 0;
+
+	for (size_t i = 96; i < PAGE_SIZE_BYTES; i++) {
+		n += !seen[page[i]];
+		seen[page[i]] = true;
+	}
+	return n > 240;
+}
+
+static bool
+is_map(const uint8_t *page)
+{
+	return page[1] == PAGE_GAM || page[1] == PAGE_SGAM || page[1] == PAGE_PFS || page[1] == PAGE_DIFF_MAP || page[1] == PAGE_BULK_MAP;
+}
+
+/* ---- checking -------------------------------------------------------------------------------------------------- */
+
+/* False when the page has a sum or torn bits and they do not fit. */
+static bool
+check_sum(struct bak *b, const uint8_t *page, uint32_t file, uint32_t id, uint64_t offset)
 {
 	enum { HAS_CHECKSUM = 0x200, HAS_TORN_BITS = 0x100 };
+	struct bak_checker *c = &b->walk.checker;
 	unsigned flags = (unsigned)(page[4] | page[5] << 8);
 	uint32_t stored = le32(page + 0x3C), sum;
 
 	if (flags & HAS_CHECKSUM) {
 		c->pages->checked++;
-		if ((sum = page_sum(page)) == stored)
+		if ((sum = page_sum(page)) == stored) {
 			c->pages->sums_ok++;
-		else if (is_allocated(c, file, id, true))
-			report(c, file, id, offset, stored, sum);
-	} else if (flags & HAS_TORN_BITS) {
+			return true;
+		}
+		if (is_allocated(c, file, id, true))
+			report(b, WRONG_SUM, file, id, offset, stored, sum);
+		return false;
+	}
+	if (flags & HAS_TORN_BITS) {
 		c->pages->checked++;
-		if (torn_bits_agree(page))
+		if (torn_bits_agree(page)) {
 			c->pages->torn_ok++;
-		else if (is_allocated(c, file, id, true))
-			report(c, file, id, offset, stored & 3, 0);
-	} else {
-		c->pages->unprotected++;
+			return true;
+		}
+		if (is_allocated(c, file, id, true))
+			report(b, WRONG_BITS, file, id, offset, stored & 3, page[PAGE_SIZE_BYTES - 1] & 3u);
+		return false;
 	}
-	if (page[1] == 11) { /* PFS */
-		memcpy(c->pfs, page, PAGE_SIZE_BYTES);
-		c->pfs_file = file;
-		c->pfs_page = id;
-		c->have_pfs = true;
+	c->pages->unprotected++;
+	return true;
+}
+
+static void
+check_page(struct bak *b, const uint8_t *page, uint32_t file, uint32_t id, uint64_t offset)
+{
+	struct bak_checker *c = &b->walk.checker;
+	bool sound = check_sum(b, page, file, id, offset);
+
+	if (is_map(page)) {
+		c->maps++;
+		c->dark_maps += is_dark(page);
 	}
+	if (sound && page[1] == PAGE_PFS)
+		take_pfs(c, page, file, id);
+	if (sound && page[1] == PAGE_BOOT && file == 1 && id == BOOT_PAGE)
+		take_boot_page(b, page, offset);
+}
+
+static void
+check_place(struct bak *b, const uint8_t *page, const struct identity *i, uint32_t k, uint64_t at)
+{
+	struct bak_checker *c = &b->walk.checker;
+	uint32_t id = i == NULL ? 0 : i->base + k;
+
+	c->pages->total++;
+	if (is_zero(page)) {
+		c->pages->zero++;
+		if (i != NULL && is_allocated(c, i->file, id, false))
+			report(b, WRONG_EMPTY, i->file, id, at, id, 0);
+		return;
+	}
+	if (i == NULL || page[0] != 1 || id_of(page) != id || file_of(page) != i->file) {
+		c->pages->foreign++;
+		if (i != NULL && is_allocated(c, i->file, id, false))
+			report(b, WRONG_PAGE, i->file, id, at, id, id_of(page));
+		return;
+	}
+	check_page(b, page, i->file, id, at);
+}
+
+/* The map in the first extent speaks of page 0 too, which stands before it. */
+static void
+look_ahead(struct bak_checker *c, const uint8_t *mem, size_t n, struct identity i)
+{
+	const uint8_t *page = mem + PAGE_SIZE_BYTES;
+
+	if (i.base == 0 && n > 1 && page[0] == 1 && page[1] == PAGE_PFS && id_of(page) == 1 && file_of(page) == i.file &&
+	    page_sum(page) == le32(page + 0x3C))
+		take_pfs(c, page, i.file, 1);
 }
 
 void
-bak_checker_extent(struct bak_checker *c, const uint8_t *mem, size_t n, uint64_t offset)
+bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 {
+	struct bak_checker *c = &b->walk.checker;
 	struct identity i = { 0 };
-	bool known = find_identity(c, mem, n, &i);
+	bool known = find_identity(c, mem, n, &i), was_tde = c->tde;
 
-	for (size_t k = 0; k < n; k++) {
-		const uint8_t *page = mem + k * PAGE_SIZE_BYTES;
-		uint64_t at = offset + k * PAGE_SIZE_BYTES;
-
-		c->pages->total++;
-		if (is_zero(page)) {
-			c->pages->zero++;
-			/* An allocated page is never empty; the map says which are. */
-			if (known && is_allocated(c, i.file, i.base + (uint32_t)k, false))
-				report(c, i.file, i.base + (uint32_t)k, at, 0, 0);
-			continue;
-		}
-		if (!known || page[0] != 1 || le32(page + 0x20) != i.base + k ||
-		    (uint32_t)(page[0x24] | page[0x25] << 8) != i.file) {
-			c->pages->foreign++;
-			if (known && is_allocated(c, i.file, i.base + (uint32_t)k, false))
-				report(c, i.file, i.base + (uint32_t)k, at, i.base + (uint32_t)k, le32(page + 0x20));
-			continue;
-		}
-		check_page(c, page, i.file, i.base + (uint32_t)k, at);
-	}
+	if (known)
+		look_ahead(c, mem, n, i);
+	for (size_t k = 0; k < n; k++)
+		check_place(b, mem + k * PAGE_SIZE_BYTES, known ? &i : NULL, (uint32_t)k, offset + k * PAGE_SIZE_BYTES);
 	if (known) {
 		c->any = true;
 		c->last_file = i.file;
 		c->last_base = i.base;
 	}
+	/* What cannot be read cannot be judged: nothing is called damaged then. */
+	c->tde = c->tde || (c->maps >= 2 && c->dark_maps == c->maps);
+	if (c->tde) {
+		uint64_t all = c->pages->total;
+
+		if (!was_tde)
+			b->walk.boot.seen = false;
+		go_back(b, &c->begin);
+		c->pages->total = c->pages->unprotected = all;
+	}
+	c->marks[c->extents_done++ % SNAPSHOTS] = mark_now(b);
 }

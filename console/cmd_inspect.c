@@ -109,7 +109,7 @@ print_all_json(const struct inspect *in)
 
 	for (size_t i = 0; i < in->n; i++)
 		json_array_append_new(list, in->baks[i] == NULL ? no_such_file(in->names[i], in->troubles[i])
-		                                                : bak_json(in->names[i], in->baks[i]));
+		                                                : bak_json(in->names[i], in->baks[i], 0));
 	print_json(list);
 }
 
@@ -142,10 +142,6 @@ print_set(TALLOC_CTX *mem, const struct bak_set *s)
 		       (unsigned long long)(s->pages[0].bad + s->pages[1].bad),
 		       (unsigned long long)(s->pages[0].zero + s->pages[0].foreign + s->pages[0].unprotected + s->pages[1].zero +
 		                            s->pages[1].foreign + s->pages[1].unprotected));
-	for (size_t pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < s->pages[pass].bad && i < BAK_BAD_PAGES_MAX; i++)
-			printf("    damaged page (%u:%u) at byte %llu\n", s->pages[pass].bad_list[i].file_id,
-			       s->pages[pass].bad_list[i].page_id, (unsigned long long)s->pages[pass].bad_list[i].offset);
 }
 
 static void
@@ -164,7 +160,7 @@ print_page(struct inspect *in, size_t i)
 	       bak_is_whole(b) ? "whole and sound" : "NOT SOUND");
 	if (bak_why(b) != NULL)
 		printf("  %s\n", safe(mem, bak_why(b)));
-	findings = bak_findings(mem, b, &n);
+	findings = bak_findings(mem, b, 0, &n);
 	if (n > 0)
 		fputs("  findings:", stdout);
 	for (size_t k = 0; k < n; k++)

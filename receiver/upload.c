@@ -175,7 +175,7 @@ static bool
 has_finding(struct upload *u, const char *word)
 {
 	size_t n;
-	const char *const *list = bak_findings(u, u->bak, &n);
+	const char *const *list = bak_findings(u, u->bak, u->policy->newest_version, &n);
 	bool found = false;
 
 	for (size_t i = 0; i < n; i++)
@@ -195,12 +195,13 @@ judge(struct upload *u)
 			refuse(u, no_backup(u, u));
 		return;
 	}
-	if (bak_n_sets(u->bak) == 0)
+	/* A backup that cannot be read has ended as far as the reader is concerned, and has no sets. */
+	if (bak_n_sets(u->bak) == 0 && bak_end(u->bak) != BAK_END_OTHER)
 		return;
 	u->judged = true;
 	if (!u->policy->allow_encrypted && has_finding(u, "encrypted"))
 		refuse(u, "the backup is encrypted; switch backup encryption off, take it again and send that");
-	else if (u->policy->newest_version > 0 && bak_set(u->bak, 0)->database_version > u->policy->newest_version)
+	else if (has_finding(u, "newer-than-target"))
 		refuse(u, "the backup comes from a newer SQL Server than the target, which cannot restore it; the migration needs a newer cluster");
 }
 
@@ -336,7 +337,7 @@ const char *
 upload_findings(struct upload *u, TALLOC_CTX *mem)
 {
 	size_t n;
-	const char *const *list = bak_findings(mem, u->bak, &n);
+	const char *const *list = bak_findings(mem, u->bak, u->policy->newest_version, &n);
 	char *s = talloc_strdup(mem, "");
 
 	for (size_t i = 0; i < n; i++)
@@ -386,7 +387,7 @@ decide_manifest(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 static void
 take_facts(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 {
-	json_t *o = bak_json(u->opened.name, u->bak);
+	json_t *o = bak_json(u->opened.name, u->bak, u->policy->newest_version);
 	char *dump = json_dumps(o, JSON_COMPACT);
 
 	if (dump != NULL)

@@ -98,7 +98,7 @@ read_as_text(const uint8_t *mem, size_t len, size_t piece, enum bak_end *end)
 		at += n;
 	}
 	*end = bak_finish(b);
-	o = bak_json("x", b);
+	o = bak_json("x", b, 0);
 	dump = json_dumps(o, JSON_COMPACT);
 	text = talloc_strdup(NULL, dump);
 	free(dump);
@@ -179,7 +179,7 @@ static void
 what_is_no_backup_is_named(void **state)
 {
 	static const struct { const char *mem; size_t len; const char *word; } cases[] = {
-		{ "PK\003\004zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 40, "zip" }, { "-- a script\nSELECT 1;\n                                        ", 50, "text" },
+		{ "PK\003\004zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 40, "zip" }, { "-- a script\nSELECT 1;\n                                        ", 50, "script" },
 		{ "\x1f\x8b\x08zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 40, "gzip" },
 	};
 

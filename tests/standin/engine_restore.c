@@ -105,7 +105,7 @@ read_device(struct work *w, size_t i)
 		say(w->out, 3254, 1, 16, "The volume on device '%s' is empty.", path);
 		return false;
 	}
-	if (bak_container(w->baks[i]) != BAK_MTF || bak_media(w->baks[i]) == NULL || bak_n_sets(w->baks[i]) == 0) {
+	if (bak_container(w->baks[i]) == BAK_OTHER || bak_media(w->baks[i]) == NULL || bak_n_sets(w->baks[i]) == 0) {
 		say(w->out, 3241, 0, 16, "The media family on device '%s' is incorrectly formed. SQL Server cannot process this media "
 		    "family.", path);
 		return false;
@@ -270,7 +270,7 @@ send_files(struct work *w)
 static bool
 send_label(struct work *w)
 {
-	json_t *o = bak_json(w->r->devices[0], w->baks[0]);
+	json_t *o = bak_json(w->r->devices[0], w->baks[0], 0);
 
 	w->out->columns(w->out->ctx, label_columns, N(label_columns));
 	send_row(w, json_object_get(o, "media"), label_columns, N(label_columns));
@@ -285,12 +285,13 @@ is_sound(struct work *w)
 	for (size_t i = 0; i < w->r->n_devices; i++) {
 		const struct bak_set *s = bak_set(w->baks[i], (size_t)(w->r->file == 0 ? 0 : w->r->file - 1));
 
-		for (size_t p = 0; s != NULL && p < s->n_passes; p++)
-			if (s->pages[p].bad > 0) {
-				say(w->out, 3183, 1, 16, "RESTORE detected an error on page (%u:%u) in database \"%s\" as read from the backup set.",
-				    s->pages[p].bad_list[0].file_id, s->pages[p].bad_list[0].page_id, w->r->database == NULL ? "" : w->r->database);
-				return false;
-			}
+		const struct bak_damage *page = bak_first_damage(w->baks[i], BAK_BAD_PAGE, s->position);
+
+		if (page != NULL) {
+			say(w->out, 3183, 1, 16, "RESTORE detected an error on page (%u:%u) in database \"%s\" as read from the backup set.",
+			    page->file_id, page->page_id, w->r->database == NULL ? "" : w->r->database);
+			return false;
+		}
 		if (bak_end(w->baks[i]) == BAK_END_TRUNCATED) {
 			say(w->out, 3203, 1, 16, "Read on \"%s\" failed: 38(Reached the end of the file.)", w->r->devices[i]);
 			return false;

@@ -473,7 +473,7 @@ kinds_and_flags_arrive_as_meant(void **state)
 			fail_msg("%s", bak_why(b));
 		assert_int_equal(bak_set(b, 0)->type, cases[i].is);
 		assert_true(guid_equal(bak_set(b, 0)->differential_base_guid, some_guid[3]));
-		words = bak_findings(mem, b, &n);
+		words = bak_findings(mem, b, 0, &n);
 		for (size_t k = 0; k < n; k++)
 			all = talloc_asprintf_append(all, "%s%s", k == 0 ? "" : " ", words[k]);
 		assert_string_equal(all, cases[i].findings);
