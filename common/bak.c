@@ -184,14 +184,12 @@ starts_a_set(const struct bak *b)
 	return b->walk.state != AT_BLOCK || memcmp(b->walk.buf, "SSET", n) == 0;
 }
 
-enum bak_end
-bak_finish(struct bak *b)
+static void
+decide_end(struct bak *b)
 {
-	if (b->end != BAK_END_OPEN)
-		return b->end;
 	if (b->container == BAK_UNDECIDED && !(b->n_sniffed > 0 && (starts(b, "TAPE", 4) || starts(b, "MSSQLBAK", 8)))) {
 		name_other(b, true);
-		return b->end;
+		return;
 	}
 	if (b->container == BAK_UNDECIDED)
 		b->container = b->sniffed[0] == 'T' ? BAK_MTF : BAK_MSSQLBAK;
@@ -206,6 +204,17 @@ bak_finish(struct bak *b)
 	}
 	if (b->why == NULL && b->end != BAK_END_WHOLE)
 		b->why = talloc_strdup(b, b->end == BAK_END_DAMAGED ? bak_words_damaged(b) : bak_words_missing(b));
+}
+
+enum bak_end
+bak_finish(struct bak *b)
+{
+	if (b->end == BAK_END_OPEN)
+		decide_end(b);
+	/* What is known stays; who inspects thousands of files need not keep the working memory of each. */
+	TALLOC_FREE(b->walk.buf);
+	if (b->front != NULL)
+		bak_front_end(b->front);
 	return b->end;
 }
 

@@ -51,6 +51,13 @@ bak_front_new(struct bak *b)
 	return f;
 }
 
+void
+bak_front_end(struct bak_front *f)
+{
+	TALLOC_FREE(f->in);
+	TALLOC_FREE(f->out);
+}
+
 bool bak_front_is_between(const struct bak_front *f) { return f->state == AT_RECORD && f->have == 0; }
 bool bak_front_is_packed(const struct bak_front *f) { return f->have > 0 && f->in[0] == 0x21; }
 uint64_t bak_front_record(const struct bak_front *f) { return f->record_at; }

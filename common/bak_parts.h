@@ -181,6 +181,8 @@ void bak_set_judge(struct bak *b, const struct bak_set *head);
 
 struct bak_front;
 struct bak_front *bak_front_new(struct bak *b);
+/* Nothing is fed any more. */
+void bak_front_end(struct bak_front *f);
 void bak_front_feed(struct bak *b, const uint8_t *mem, size_t len);
 /* Nothing of a record has come yet: the place where the file may end. */
 bool bak_front_is_between(const struct bak_front *f);

@@ -76,8 +76,9 @@ is_dangerous(uint32_t c)
 	       (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
-void
-text_escape(char *out, size_t out_size, const char *in, size_t max_in)
+/* With quoting, what comes out can be told apart from what went in; without, Windows paths stay readable. */
+static void
+escape(char *out, size_t out_size, const char *in, size_t max_in, bool quoting)
 {
 	const uint8_t *s = (const uint8_t *)in;
 	size_t len = strnlen(in, max_in), at = 0;
@@ -92,7 +93,7 @@ text_escape(char *out, size_t out_size, const char *in, size_t max_in)
 		n = decode(s + i, len - i, &c);
 		if (n == 0)
 			w = snprintf(piece, sizeof(piece), "\\x%02x", s[i]);
-		else if (c == '\\' || c == '"')
+		else if (quoting && (c == '\\' || c == '"'))
 			w = snprintf(piece, sizeof(piece), "\\%c", (int)c);
 		else if (is_dangerous(c))
 			w = snprintf(piece, sizeof(piece), c < 0x80 ? "\\x%02x" : "\\u{%04x}", c);
@@ -106,14 +107,32 @@ text_escape(char *out, size_t out_size, const char *in, size_t max_in)
 	out[at] = '\0';
 }
 
+void
+text_escape(char *out, size_t out_size, const char *in, size_t max_in)
+{
+	escape(out, out_size, in, max_in, true);
+}
+
+static char *
+escaped(TALLOC_CTX *parent, const char *in, bool quoting)
+{
+	size_t len = strlen(in), room = len * 10 + 1;
+	char *out = talloc_array(parent, char, room);
+
+	escape(out, room, in, len, quoting);
+	return talloc_realloc(parent, out, char, strlen(out) + 1);
+}
+
 char *
 text_escaped(TALLOC_CTX *parent, const char *in)
 {
-	size_t len = strlen(in), room = len * 8 + 1;
-	char *out = talloc_array(parent, char, room);
+	return escaped(parent, in, true);
+}
 
-	text_escape(out, room, in, len);
-	return talloc_realloc(parent, out, char, strlen(out) + 1);
+char *
+text_shown(TALLOC_CTX *parent, const char *in)
+{
+	return escaped(parent, in, false);
 }
 
 char *

@@ -22,6 +22,9 @@ void text_escape(char *out, size_t out_size, const char *in, size_t max_in);
 /* The same on a talloc context, without a limit on the input. */
 char *text_escaped(TALLOC_CTX *parent, const char *in);
 
+/* For a person to read on a terminal: as above, but backslashes and quotes stay as they are (C:\data, SRV\SQL). */
+char *text_shown(TALLOC_CTX *parent, const char *in);
+
 /* & < > " ' become entities; what text_escape would escape is escaped first. */
 char *text_html(TALLOC_CTX *parent, const char *in);
 

@@ -46,7 +46,7 @@ help(FILE *out, const char *noun)
 		if (noun == NULL || strcmp(commands[i].noun, noun) == 0)
 			fprintf(out, "  landfall %s\n      %s\n", commands[i].usage, commands[i].help);
 	if (noun == NULL || strcmp(noun, "inspect") == 0)
-		fprintf(out, "  landfall inspect [--json] FILE…\n  landfall inspect --chain [--stop-at TIME] [--json] FILE…\n"
+		fprintf(out, "  landfall inspect [--json | --columns] [--target RELEASE] FILE…\n  landfall inspect --chain [--stop-at TIME] [--json] FILE…\n"
 		        "      reads backup files, without any server; plans their restore order\n");
 	fprintf(out, "\nEvery command knows --json and --help. The configuration is --config, LANDFALL_CONFIG, or /etc/landfall/landfall.yaml.\n"
 	        "Exit: 0 fine, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 not ready (gate, gap, hold),\n"
