@@ -209,7 +209,7 @@ add_file(struct bak *b, struct bak_set *s, const struct bak_file *f)
 	if (s->n_files == BAK_FILES_MAX)
 		return bak_fail(b, BAK_END_DAMAGED, "more than %d database files in the catalogue", BAK_FILES_MAX);
 	if (s->n_files == s->room_files) {
-		size_t room = s->room_files == 0 ? 4 : s->room_files * 2;
+		size_t room = s->room_files == 0 ? 2 : s->room_files * 2;
 
 		if (!bak_keep(b, (room - s->room_files) * sizeof(*f)))
 			return false;

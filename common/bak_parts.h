@@ -20,7 +20,7 @@ enum {
 	EXTENT_PAGES = 8,
 	EXTENT_SIZE = PAGE_SIZE_BYTES * EXTENT_PAGES,
 	SNIFF = 4096,             /* first bytes of what is no backup, kept to name it */
-	KEPT_MAX = 4 << 20,       /* memory for sets, files and names */
+	KEPT_MAX = 5 << 20,       /* memory for sets, files and names */
 	SNAPSHOTS = 64,           /* extents of filler that can be taken back */
 	OLDEST_MAJOR = 9,         /* SQL Server 2005 */
 	NEWEST_MAJOR = 17,        /* SQL Server 2025 */
