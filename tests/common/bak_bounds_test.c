@@ -22,6 +22,7 @@ enum { HEAP_MAX = 8 << 20, PIECE = 1 << 16 };
 static size_t heap_now, heap_peak;
 static bool counting;
 
+#if !defined(__SANITIZE_ADDRESS__) /* a sanitiser has an allocator of its own; what is tested there is that nothing is touched beside */
 extern void *__libc_malloc(size_t n);
 extern void *__libc_realloc(void *p, size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
@@ -45,7 +46,6 @@ gave(void *p)
 		heap_now -= n < heap_now ? n : heap_now;
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
 void *malloc(size_t n) { return took(__libc_malloc(n)); }
 void *calloc(size_t n, size_t size) { return took(__libc_calloc(n, size)); }
 void free(void *p) { gave(p); __libc_free(p); }
@@ -55,9 +55,6 @@ realloc(void *p, size_t n)
 	gave(p);
 	return took(__libc_realloc(p, n));
 }
-#else /* the sanitiser counts itself; what is tested then is that nothing is read or written beside */
-static void *(*const unused_took)(void *) = took;
-static void (*const unused_gave)(void *) = gave;
 #endif
 
 /* ---- a writer of tape format that says whatever it is told ------------------------------------------------- */
@@ -261,7 +258,7 @@ put_end(struct out *o)
 static struct out *
 begin(void)
 {
-	struct out *o = __libc_calloc(1, sizeof(*o));
+	struct out *o = calloc(1, sizeof(*o));
 
 	heap_now = heap_peak = 0;
 	counting = true;
@@ -288,7 +285,7 @@ done(struct out *o)
 {
 	talloc_free(o->bak);
 	counting = false;
-	__libc_free(o);
+	free(o);
 }
 
 static void
