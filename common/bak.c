@@ -167,8 +167,8 @@ bak_feed(struct bak *b, const void *mem, size_t len, struct err *err)
 /* ---- the end ----------------------------------------------------------------------------------------------- */
 
 /* The file may end here: a set has ended and nothing of a next one has come. */
-static bool
-may_end(const struct bak *b)
+bool
+bak_ends_properly(const struct bak *b)
 {
 	return b->walk.whole && (b->front == NULL || bak_front_is_between(b->front));
 }
@@ -194,7 +194,7 @@ decide_end(struct bak *b)
 	if (b->container == BAK_UNDECIDED)
 		b->container = b->sniffed[0] == 'T' ? BAK_MTF : BAK_MSSQLBAK;
 	b->stopped = true;
-	if (may_end(b)) {
+	if (bak_ends_properly(b)) {
 		b->end = bak_has_damage(b) ? BAK_END_DAMAGED : BAK_END_WHOLE;
 	} else if (b->walk.phase == WANT_SET && b->n_sets > 0 && !starts_a_set(b)) {
 		b->why = talloc_asprintf(b, "the backup ends properly before byte %" PRIu64 " and other bytes follow", b->fed);
@@ -235,7 +235,7 @@ bak_records(const struct bak *b)
 bool
 bak_is_whole(const struct bak *b)
 {
-	return b->end == BAK_END_WHOLE || (b->end == BAK_END_OPEN && may_end(b) && !bak_has_damage(b));
+	return b->end == BAK_END_WHOLE || (b->end == BAK_END_OPEN && bak_ends_properly(b) && !bak_has_damage(b));
 }
 
 const char *
@@ -243,7 +243,7 @@ bak_why(const struct bak *b)
 {
 	if (b->why != NULL || bak_is_whole(b))
 		return b->why;
-	return may_end(b) ? bak_words_damaged(b) : bak_words_missing(b);
+	return bak_ends_properly(b) ? bak_words_damaged(b) : bak_words_missing(b);
 }
 
 const struct bak_damage *

@@ -400,8 +400,7 @@ static void
 decide_backup(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 {
 	/* Damaged pages are said and accepted: whether they matter is decided where the chain is known. */
-	bool whole = bak_end(u->bak) == BAK_END_WHOLE ||
-	             (bak_end(u->bak) == BAK_END_DAMAGED && bak_n_sets(u->bak) > 0 && bak_set(u->bak, bak_n_sets(u->bak) - 1)->final);
+	bool whole = bak_ends_properly(u->bak);
 
 	end->verdict = whole ? TALK_WHOLE : TALK_PARTIAL;
 	if (!whole)
