@@ -93,19 +93,29 @@ is_zero(const uint8_t *page)
 static uint16_t file_of(const uint8_t *page) { return (uint16_t)(page[0x24] | page[0x25] << 8); }
 static uint32_t id_of(const uint8_t *page) { return le32(page + 0x20); }
 
-static struct bak_mark
-mark_now(const struct bak *b)
+/* Counts go back to what they were, and with them the damaged pages listed since. */
+static void
+go_back(struct bak *b, const struct bak_pages *to)
 {
-	return (struct bak_mark){ *b->walk.checker.pages, b->n_damage, b->all_damage };
+	const struct bak_set *s = b->walk.set;
+	struct bak_pages *now = b->walk.checker.pages;
+	uint64_t pages = 0;
+	size_t kept = 0;
+
+	b->all_damage -= now->bad - to->bad;
+	*now = *to;
+	for (size_t i = 0; i < b->n_damage; i++) {
+		const struct bak_damage *d = &b->damage[i];
+		bool is_ours = d->kind == BAK_BAD_PAGE && d->position == s->position && d->pass == s->n_passes - 1;
+
+		if (is_ours && ++pages > to->bad)
+			continue;
+		b->damage[kept++] = *d;
+	}
+	b->n_damage = kept;
 }
 
-static void
-go_back(struct bak *b, const struct bak_mark *m)
-{
-	*b->walk.checker.pages = m->pages;
-	b->n_damage = m->n_damage;
-	b->all_damage = m->all_damage;
-}
+static const struct bak_pages nothing;
 
 void
 bak_checker_begin(struct bak *b, struct bak_pages *pages)
@@ -114,7 +124,6 @@ bak_checker_begin(struct bak *b, struct bak_pages *pages)
 	bool tde = c->tde && b->walk.set->n_passes == 2;
 
 	*c = (struct bak_checker){ .pages = pages, .tde = tde };
-	c->begin = mark_now(b);
 }
 
 /*
@@ -130,7 +139,7 @@ bak_checker_cut(struct bak *b, uint64_t pages)
 
 	if (b->media.family_count > 1 || extents >= c->extents_done || c->extents_done - extents >= SNAPSHOTS)
 		return;
-	go_back(b, extents == 0 ? &c->begin : &c->marks[(extents - 1) % SNAPSHOTS]);
+	go_back(b, extents == 0 ? &nothing : &c->marks[(extents - 1) % SNAPSHOTS]);
 }
 
 /* ---- which extent is it ---------------------------------------------------------------------------------- */
@@ -394,8 +403,8 @@ bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 
 		if (!was_tde)
 			b->walk.boot.seen = false;
-		go_back(b, &c->begin);
+		go_back(b, &nothing);
 		c->pages->total = c->pages->unprotected = all;
 	}
-	c->marks[c->extents_done++ % SNAPSHOTS] = mark_now(b);
+	c->marks[c->extents_done++ % SNAPSHOTS] = *c->pages;
 }

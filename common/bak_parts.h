@@ -66,13 +66,6 @@ struct bak_boot {
 	struct guid family, fork;
 };
 
-/* Where a pass stood after an extent, to take filler back. */
-struct bak_mark {
-	struct bak_pages pages;
-	size_t n_damage;
-	uint64_t all_damage;
-};
-
 /* Checks the pages of one pass, extent by extent in file order. */
 struct bak_checker {
 	struct bak_pages *pages;
@@ -84,7 +77,7 @@ struct bak_checker {
 	unsigned maps, dark_maps; /* allocation maps met, and those whose body is no map */
 	bool tde;
 	uint64_t extents_done;
-	struct bak_mark begin, marks[SNAPSHOTS]; /* after each of the newest extents */
+	struct bak_pages marks[SNAPSHOTS]; /* the counts after each of the newest extents, to take filler back */
 };
 void bak_checker_begin(struct bak *b, struct bak_pages *pages);
 /* mem holds n_pages whole pages (8 but for a broken end); offset is theirs in the backup. */

@@ -131,7 +131,9 @@ bak_words_damaged(const struct bak *b)
 {
 	struct bak_words *w = words_of(b);
 
-	if (b->all_damage == 1)
+	if (b->n_damage == 0) /* what was listed lay in filler and was taken back; what is left was not listed */
+		snprintf(w->damaged, sizeof(w->damaged), "damaged in %" PRIu64 " places", b->all_damage);
+	else if (b->all_damage == 1)
 		snprintf(w->damaged, sizeof(w->damaged), "damaged at %s", b->damage[0].text);
 	else
 		snprintf(w->damaged, sizeof(w->damaged), "damaged in %" PRIu64 " places, the first at %s", b->all_damage, b->damage[0].text);
