@@ -1,0 +1,29 @@
+/*
+ * Makes plain backups of an invented database for tests and benches: real page headers and checksums,
+ * allocation maps, a boot page that agrees with the header, log blocks.
+ *
+ * Written with mtf_write, so nothing of it comes from the reader.
+ */
+#ifndef STANDIN_BACKUP_SAMPLE_H
+#define STANDIN_BACKUP_SAMPLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <talloc.h>
+
+#include "common/err.h"
+
+struct backup_sample {
+	char type;           /* D I L */
+	uint32_t pages;      /* of the one data file, a multiple of 8, at least 16; logs have none */
+	uint32_t log_blocks; /* of 1,024 bytes; 0: an empty log */
+	bool checksum;       /* BACKUP WITH CHECKSUM */
+	bool torn_bits;      /* pages carry torn bits instead of checksums */
+	uint8_t seed;        /* content and GUIDs differ with it */
+};
+
+/* Truncates or makes path. */
+bool backup_sample_write(TALLOC_CTX *mem, const char *path, const struct backup_sample *sample, struct err *err);
+
+#endif
