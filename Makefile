@@ -43,7 +43,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(patsubst $(CURDIR)/%,%,$@))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all programs tests test test-long test-clients test-sqlserver unit flow asan demo bench fuzz floors \
+.PHONY: all programs tests benches test test-long test-clients test-sqlserver unit flow asan demo bench fuzz floors \
         clean install tour fmt deps
 all: programs standin
 
@@ -139,7 +139,19 @@ fuzz: deps
 	@+$(MAKE) --no-print-directory VARIANT=asan WERROR=1 tests
 	@LONG=1 B=$(abspath build/asan) tests/run unit
 
-bench test-clients test-sqlserver:
+# What is built for benches only; each executable file of tests/bench is one, run in order.
+BENCHES := $(B)/bench/backup_make $(B)/bench/reader_bench
+benches: $(BENCHES)
+$(BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib/standin.a $(COMMON)
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+bench: deps
+	@+$(MAKE) --no-print-directory all benches
+	@set -e; for b in tests/bench/*; do [ ! -x $$b ] || B=$(B) $$b; done
+
+test-clients test-sqlserver:
 	@echo "make $@ is not there yet; README.md says what is proven and what is not" >&2; exit 1
 
 tour:

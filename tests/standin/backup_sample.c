@@ -108,11 +108,10 @@ protect(uint8_t *page, bool torn)
 	w32(page + 0x3C, 1);
 }
 
-/* All pages of the file are allocated but the last of each extent from page 16 on. */
 static bool
-is_allocated(uint32_t id)
+is_allocated(const struct backup_sample *s, uint32_t id)
 {
-	return id < 16 || id % 8 != 7;
+	return !s->free_pages || id < 16 || id % 8 != 7;
 }
 
 static void
@@ -121,7 +120,7 @@ make_page(uint8_t *page, uint32_t id, const struct backup_sample *s, struct lsn 
 	enum page_kind kind = kind_of(id);
 
 	memset(page, 0, PAGE);
-	if (!is_allocated(id))
+	if (!is_allocated(s, id))
 		return;
 	page[0] = 1;
 	page[1] = (uint8_t)kind;
@@ -131,7 +130,7 @@ make_page(uint8_t *page, uint32_t id, const struct backup_sample *s, struct lsn 
 	switch (kind) {
 	case PFS:
 		for (uint32_t i = 0; i < PFS_INTERVAL && id / PFS_INTERVAL * PFS_INTERVAL + i < s->pages; i++)
-			page[100 + i] = is_allocated(id / PFS_INTERVAL * PFS_INTERVAL + i) ? 0x40 : 0;
+			page[100 + i] = is_allocated(s, id / PFS_INTERVAL * PFS_INTERVAL + i) ? 0x40 : 0;
 		break;
 	case GAM: case SGAM: case DIFF_MAP: case BULK_MAP: case IAM:
 		memset(page + 200, kind == GAM ? 0 : 0xFF, 4000);

@@ -20,6 +20,7 @@ struct backup_sample {
 	uint32_t log_blocks; /* of 1,024 bytes; 0: an empty log */
 	bool checksum;       /* BACKUP WITH CHECKSUM */
 	bool torn_bits;      /* pages carry torn bits instead of checksums */
+	bool free_pages;     /* the last page of each extent from page 16 on is not allocated, and empty */
 	uint8_t seed;        /* content and GUIDs differ with it */
 };
 

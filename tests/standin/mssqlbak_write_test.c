@@ -169,8 +169,8 @@ static void
 a_packed_backup_says_what_the_plain_one_says(void **state)
 {
 	static const struct backup_sample samples[] = {
-		{ 'D', 64, 9, false, false, 1 }, { 'D', 9000, 200, true, false, 2 }, { 'L', 0, 500, true, false, 3 },
-		{ 'I', 24, 1, false, true, 4 },  { 'L', 0, 0, false, false, 5 },
+		{ 'D', 64, 9, false, false, true, 1 }, { 'D', 9000, 200, true, false, true, 2 }, { 'L', 0, 500, true, false, false, 3 },
+		{ 'I', 24, 1, false, true, false, 4 },  { 'L', 0, 0, false, false, false, 5 },
 	};
 
 	(void)state;

@@ -1,0 +1,54 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "tests/standin/backup_sample.h"
+#include "tests/standin/mssqlbak_write.h"
+
+/*
+ * Makes the backups that benches read.
+ *
+ *     backup_make plain FILE MIB       a full of about so many MiB, every page with its checksum
+ *     backup_make packed FILE PLAIN    the compressed form of a plain one
+ */
+
+static int
+make_plain(const char *path, const char *mib)
+{
+	enum { LOG_BLOCKS = 1000 };
+	struct backup_sample s = { .type = 'D', .log_blocks = LOG_BLOCKS, .checksum = true, .seed = 1 };
+	struct err err = { 0 };
+
+	s.pages = (uint32_t)(strtoul(mib, NULL, 10) * 128);
+	if (s.pages >= 16 && backup_sample_write(NULL, path, &s, &err))
+		return 0;
+	fprintf(stderr, "backup_make: %s\n", s.pages < 16 ? "at least one MiB" : err.text);
+	return 1;
+}
+
+static int
+make_packed(const char *path, const char *plain)
+{
+	FILE *in = fopen(plain, "rbe"), *out = fopen(path, "wbe");
+	struct err err = { 0 };
+
+	if (in == NULL || out == NULL || !mssqlbak_write(in, out, &err) || fclose(out) != 0) {
+		fprintf(stderr, "backup_make: %s\n", in == NULL || out == NULL ? "cannot open the files" : err.text);
+		return 1;
+	}
+	fclose(in);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 4 && strcmp(argv[1], "plain") == 0)
+		return make_plain(argv[2], argv[3]);
+	if (argc == 4 && strcmp(argv[1], "packed") == 0)
+		return make_packed(argv[2], argv[3]);
+	fprintf(stderr, "usage: backup_make plain FILE MIB | packed FILE PLAIN\n");
+	return 2;
+}
