@@ -95,7 +95,9 @@ $(B)/obj/%.o: %.c
 
 UNITS := $(patsubst tests/%_test.c,$(B)/tests/%_test,$(wildcard tests/*/*_test.c))
 tests: $(UNITS)
-$(B)/tests/%_test: $(B)/obj/tests/%_test.o $(DAEMONS:%=$(B)/lib/%.a) $(B)/lib/standin.a $(COMMON)
+TESTHELP := $(B)/lib/testhelp.a
+$(TESTHELP): $(call objects,$(filter-out %_test.c,$(wildcard tests/common/*.c)))
+$(B)/tests/%_test: $(B)/obj/tests/%_test.o $(TESTHELP) $(DAEMONS:%=$(B)/lib/%.a) $(B)/lib/standin.a $(COMMON)
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group \

@@ -1,0 +1,48 @@
+/*
+ * Backups in memory for tests of the reader: made ones and real ones, where their parts are, and what the
+ * reader says of them.
+ *
+ * The walk over blocks and streams in here is the tests' own; it trusts its input and shares nothing with the reader.
+ */
+#ifndef TEST_BACKUP_FILE_H
+#define TEST_BACKUP_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <talloc.h>
+
+#include "common/bak.h"
+#include "tests/standin/backup_sample.h"
+
+struct backup_file { const char *name; uint8_t *mem; size_t len; };
+
+/* A block (id TAPE, SFMB, SSET, …) or a stream (RAID, MQDA, …): where its header begins, its data, and how long that is. */
+struct part { char id[5]; bool is_block; size_t at, data, len; };
+
+struct backup_file file_of_sample(TALLOC_CTX *mem, const struct backup_sample *sample);
+struct backup_file file_packed(TALLOC_CTX *mem, const struct backup_file *plain);
+struct backup_file file_copy(TALLOC_CTX *mem, const struct backup_file *f);
+
+/* Of the files in LANDFALL_BACKUPS, a talloc array; *n 0 where that is not set. */
+struct backup_file *real_files(TALLOC_CTX *mem, size_t *n);
+struct backup_file real_file(TALLOC_CTX *mem, const char *name); /* mem NULL when it is not there */
+
+struct part *parts_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);
+/* The nth part of that name (from 0); fails the test when there is none. */
+const struct part *part_of(const struct part *parts, size_t n, const char *id, size_t nth);
+void seal_block(uint8_t *block); /* makes its header sum right again */
+
+/* Feeds it in pieces of that size; 0: random ones. */
+struct bak *reads(TALLOC_CTX *mem, const struct backup_file *f, size_t piece);
+/* Everything the reader found, as one line of JSON. */
+char *json_of(TALLOC_CTX *mem, const struct bak *b);
+/* Why, and every damaged place, a line each. */
+char *words_of_reader(TALLOC_CTX *mem, const struct bak *b);
+bool has_finding(const struct bak *b, const char *word);
+
+/* From SEED; the same every time. */
+unsigned chance(unsigned below);
+bool is_long(void); /* LONG=1: the full counts */
+
+#endif
