@@ -179,9 +179,11 @@ starts_a_set(const struct bak *b)
 {
 	size_t n = b->walk.have < 4 ? b->walk.have : 4;
 
+	if (b->walk.state != AT_BLOCK)
+		return true; /* the closing mark itself is cut off */
 	if (b->front != NULL && !bak_front_is_between(b->front))
 		return bak_front_is_packed(b->front);
-	return b->walk.state != AT_BLOCK || memcmp(b->walk.buf, "SSET", n) == 0;
+	return memcmp(b->walk.buf, "SSET", n) == 0;
 }
 
 static void

@@ -112,7 +112,7 @@ bak_words_missing(const struct bak *b)
 		snprintf(w->missing, sizeof(w->missing), "it ends at byte %" PRIu64 ", inside set %u%s: %s is missing and it cannot be restored%s",
 		         b->fed, set, head, k->set->n_passes == 0 && k->set->n_extents == 0 ? "its data" : "a part of its data",
 		         b->n_sets > 1 || (b->n_sets == 1 && b->sets[0] != k->set) ? "; the sets before it are whole" : "");
-	else if (k->phase == WANT_SET)
+	else if (k->phase == WANT_SET && k->state != SKIPPING)
 		snprintf(w->missing, sizeof(w->missing), "it ends at byte %" PRIu64 ", where a set after set %u begins", b->fed, set);
 	else
 		snprintf(w->missing, sizeof(w->missing), "it ends at byte %" PRIu64 ", before the closing marks of set %u: all data is there, but "
