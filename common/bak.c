@@ -199,7 +199,9 @@ decide_end(struct bak *b)
 	if (bak_ends_properly(b)) {
 		b->end = bak_has_damage(b) ? BAK_END_DAMAGED : BAK_END_WHOLE;
 	} else if (b->walk.phase == WANT_SET && b->n_sets > 0 && !starts_a_set(b)) {
-		b->why = talloc_asprintf(b, "the backup ends properly before byte %" PRIu64 " and other bytes follow", b->fed);
+		uint64_t begun = b->front != NULL ? bak_front_record(b->front) : b->fed - b->walk.have;
+
+		b->why = talloc_asprintf(b, "the backup ends properly at byte %" PRIu64 " and other bytes follow", begun);
 		b->end = BAK_END_TRAILING;
 	} else {
 		b->end = BAK_END_TRUNCATED;

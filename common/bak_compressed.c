@@ -60,7 +60,12 @@ bak_front_end(struct bak_front *f)
 
 bool bak_front_is_between(const struct bak_front *f) { return f->state == AT_RECORD && f->have == 0; }
 bool bak_front_is_packed(const struct bak_front *f) { return f->have > 0 && f->in[0] == 0x21; }
-uint64_t bak_front_record(const struct bak_front *f) { return f->record_at; }
+uint64_t
+bak_front_record(const struct bak_front *f)
+{
+	return f->state == AT_RECORD && f->have > 0 ? f->at - f->have : f->record_at;
+}
+
 const struct bak_records *bak_front_records(const struct bak_front *f) { return &f->records; }
 
 /* Folded in word by word, rotating by one bit; the last word is filled up with zeros. */

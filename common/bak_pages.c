@@ -369,6 +369,23 @@ check_place(struct bak *b, const uint8_t *page, const struct identity *i, uint32
 	check_page(b, page, i->file, id, at);
 }
 
+/*
+ * Extents of zeros do not say which they are. Where just so many lie between two that do, they are the ones in
+ * between, and what the map calls allocated there is lost.
+ */
+static void
+judge_blanks(struct bak *b, struct identity i)
+{
+	struct bak_checker *c = &b->walk.checker;
+
+	if (c->any && c->blank > 0 && i.file == c->last_file && i.base == c->last_base + (c->blank + 1) * EXTENT_PAGES)
+		for (uint32_t k = 0; k < c->blank * EXTENT_PAGES; k++)
+			if (is_allocated(c, i.file, c->last_base + EXTENT_PAGES + k, false))
+				report(b, WRONG_EMPTY, i.file, c->last_base + EXTENT_PAGES + k, c->blank_at + (uint64_t)k * PAGE_SIZE_BYTES,
+				       c->last_base + EXTENT_PAGES + k, 0);
+	c->blank = 0;
+}
+
 /* The map in the first extent speaks of page 0 too, which stands before it. */
 static void
 look_ahead(struct bak_checker *c, const uint8_t *mem, size_t n, struct identity i)
@@ -387,8 +404,12 @@ bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 	struct identity i = { 0 };
 	bool known = find_identity(c, mem, n, &i), was_tde = c->tde;
 
-	if (known)
+	if (known) {
+		judge_blanks(b, i);
 		look_ahead(c, mem, n, i);
+	} else if (c->blank++ == 0) {
+		c->blank_at = offset;
+	}
 	for (size_t k = 0; k < n; k++)
 		check_place(b, mem + k * PAGE_SIZE_BYTES, known ? &i : NULL, (uint32_t)k, offset + k * PAGE_SIZE_BYTES);
 	if (known) {

@@ -71,6 +71,8 @@ struct bak_checker {
 	struct bak_pages *pages;
 	uint32_t last_file, last_base; /* identity of the extent before: extents ascend */
 	bool any;
+	uint32_t blank;      /* extents since then that do not say which they are: nothing but zeros */
+	uint64_t blank_at;   /* where the first of them is */
 	uint8_t pfs[PAGE_SIZE_BYTES]; /* the current page free space map: which pages are allocated */
 	uint32_t pfs_file, pfs_page;
 	bool have_pfs;
@@ -181,7 +183,7 @@ void bak_front_feed(struct bak *b, const uint8_t *mem, size_t len);
 bool bak_front_is_between(const struct bak_front *f);
 /* A packed record has begun and not ended. */
 bool bak_front_is_packed(const struct bak_front *f);
-/* Where the record begins that is being unpacked. */
+/* Where the record begins that is being unpacked, or has begun to come. */
 uint64_t bak_front_record(const struct bak_front *f);
 const struct bak_records *bak_front_records(const struct bak_front *f);
 
