@@ -14,11 +14,11 @@
 #include "common/bytes.h"
 #include "common/text.h"
 #include "console/cli.h"
+#include "console/key_file.h"
 
 /*
- * Public keys as customers send them: one line as in authorized_keys. Of the options before it only from="…"
- * and expiry-time="…" are understood; a key with others would be let in without what they demand, so it is
- * refused.
+ * Public keys as customers send them (key_file has the forms). Of the options before the key only from="…" and
+ * expiry-time="…" are understood; a key with others would be let in without what they demand, so it is refused.
  */
 
 enum { LINE_MAX_BYTES = 16384, RSA_LEAST_BITS = 2048, RSA_MOST_BITS = 16384, BLOB_MAX = 8192, COMMENT_MAX = 200 };
@@ -29,6 +29,7 @@ struct line {
 
 static const char *const types[] = {
 	"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+	"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", /* on a security key */
 };
 
 static bool
@@ -95,7 +96,7 @@ static char *
 read_file(TALLOC_CTX *mem, const char *path, struct err *err)
 {
 	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	char *text = talloc_zero_size(mem, LINE_MAX_BYTES + 1), *end;
+	char *text = talloc_zero_size(mem, LINE_MAX_BYTES + 1);
 	size_t n;
 
 	if (f == NULL) {
@@ -105,20 +106,11 @@ read_file(TALLOC_CTX *mem, const char *path, struct err *err)
 	n = fread(text, 1, LINE_MAX_BYTES, f);
 	if (f != stdin)
 		fclose(f);
-	if (strstr(text, "PRIVATE KEY") != NULL) {
-		err_set(err, ERR_REFUSED, 0, "%s is a PRIVATE key: it must never leave its owner; ask for the .pub file "
-		        "and for a new key pair", path);
+	if (n == LINE_MAX_BYTES) {
+		err_set(err, ERR_REFUSED, 0, "%s is no public key: none is as long", path);
 		return NULL;
 	}
-	end = text + strcspn(text, "\r\n");
-	/* What stands on further lines would be dropped without a word: the rest of a wrapped key, or another key. */
-	if (n == LINE_MAX_BYTES || strlen(text) != n || end[strspn(end, "\r\n \t")] != '\0') {
-		err_set(err, ERR_REFUSED, 0, "%s is no public key in one line (ssh-ed25519 AAAA… or ssh-rsa AAAA…); PuTTYgen "
-		        "shows it under \"Public key for pasting\"", path);
-		return NULL;
-	}
-	*end = '\0';
-	return text;
+	return key_file_line(mem, text, n, path, err);
 }
 
 static bool
@@ -133,8 +125,8 @@ read_line(TALLOC_CTX *mem, const char *path, struct line *l, struct err *err)
 		char *next = at, *second = word(&next);
 
 		if (!is_type(second))
-			return err_set(err, ERR_REFUSED, 0, "%s is no public key in OpenSSH's one-line form of a type that is taken: "
-			               "ssh-ed25519, ssh-rsa of at least %d bits, ecdsa-sha2-nistp256, -384 or -521", path,
+			return err_set(err, ERR_REFUSED, 0, "%s is no public key of a type that is taken: ssh-ed25519, ssh-rsa of at "
+			               "least %d bits, ecdsa-sha2-nistp256, -384 or -521, or one on a security key (sk-…)", path,
 			               RSA_LEAST_BITS);
 		if (!take_options(mem, first, l, err))
 			return false;
@@ -167,9 +159,10 @@ bits_of(const uint8_t *n, size_t len)
 static bool
 is_curve(const char *type, const uint8_t *name, size_t len)
 {
-	const char *want = type + strlen("ecdsa-sha2-");
+	const char *want = strstr(type, "nistp");
+	size_t want_len = want == NULL ? 0 : strcspn(want, "@");
 
-	return name != NULL && len == strlen(want) && memcmp(name, want, len) == 0;
+	return name != NULL && len == want_len && memcmp(name, want, len) == 0;
 }
 
 /* What follows the type inside the blob (RFC 4253, 5656, 8709). */
@@ -187,7 +180,7 @@ check_body(const char *type, struct bytes *b, struct err *err)
 		if (!b->short_of && (bits < RSA_LEAST_BITS || bits > RSA_MOST_BITS))
 			return err_set(err, ERR_REFUSED, 0, "the RSA key has %zu bits; it needs %d to %d", bits, RSA_LEAST_BITS,
 			               RSA_MOST_BITS);
-	} else if (strcmp(type, "ssh-ed25519") == 0) {
+	} else if (strstr(type, "ssh-ed25519") != NULL) {
 		string(b, &len);
 		good = len == 32;
 	} else {
@@ -195,6 +188,10 @@ check_body(const char *type, struct bytes *b, struct err *err)
 		good = is_curve(type, p, len);
 		p = string(b, &len);
 		good = good && p != NULL && len == (strstr(type, "521") ? 133 : strstr(type, "384") ? 97 : 65) && p[0] == 4;
+	}
+	if (strncmp(type, "sk-", 3) == 0) { /* and for whom it signs: "ssh:" */
+		string(b, &len);
+		good = good && len > 0 && len <= 64;
 	}
 	if (!good || b->short_of || bytes_left(b) != 0)
 		return err_set(err, ERR_REFUSED, 0, "the key is cut off or damaged");
