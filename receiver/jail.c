@@ -77,7 +77,7 @@ static bool
 allow_some(scmp_filter_ctx f, int call, const unsigned *kinds, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1, SCMP_A1(SCMP_CMP_EQ, kinds[i])) != 0)
+		if (seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 1, SCMP_A1(SCMP_CMP_EQ, kinds[i], 0)) != 0)
 			return false;
 	return true;
 }
@@ -90,7 +90,7 @@ filter(bool forks, struct err *err)
 	            allow_some(f, SCMP_SYS(fcntl), controls, sizeof(controls) / sizeof(controls[0])) &&
 	            allow_some(f, SCMP_SYS(ioctl), device_controls, sizeof(device_controls) / sizeof(device_controls[0])) &&
 	            /* Its own limits, and only to look at. */
-	            seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0)) == 0 &&
+	            seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0)) == 0 &&
 	            seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 
 	if (good && forks)
