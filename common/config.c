@@ -131,7 +131,7 @@ struct complaint {
 	char text[400];
 };
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 complain(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 {
 	struct complaint *c = ctx;

@@ -31,7 +31,7 @@ static const cyaml_schema_value_t schema = { CYAML_VALUE_MAPPING(CYAML_FLAG_POIN
 
 struct complaint { char text[400]; };
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 on_log(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
 	struct complaint *c = ctx;

@@ -74,7 +74,7 @@ static const cyaml_schema_value_t schema = {
 /* What libcyaml says: first the key, then where it stands. */
 struct complaint { char text[400]; };
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 on_log(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
 	struct complaint *c = ctx;
