@@ -10,18 +10,18 @@
 /*
  * Makes the backups that benches read.
  *
- *     backup_make plain FILE MIB       a full of about so many MiB, every page with its checksum
+ *     backup_make plain FILE MIB       a full WITH CHECKSUM of so many MiB of pages, each with its own, and a 64th of log
  *     backup_make packed FILE PLAIN    the compressed form of a plain one
  */
 
 static int
 make_plain(const char *path, const char *mib)
 {
-	enum { LOG_BLOCKS = 1000 };
-	struct backup_sample s = { .type = 'D', .log_blocks = LOG_BLOCKS, .checksum = true, .seed = 1 };
+	enum { PAGES_OF_A_MIB = 128, LOG_BLOCKS_OF_A_MIB = 16 };
+	uint32_t n = (uint32_t)strtoul(mib, NULL, 10);
+	struct backup_sample s = { .type = 'D', .pages = n * PAGES_OF_A_MIB, .log_blocks = n * LOG_BLOCKS_OF_A_MIB, .checksum = true, .seed = 1 };
 	struct err err = { 0 };
 
-	s.pages = (uint32_t)(strtoul(mib, NULL, 10) * 128);
 	if (s.pages >= 16 && backup_sample_write(NULL, path, &s, &err))
 		return 0;
 	fprintf(stderr, "backup_make: %s\n", s.pages < 16 ? "at least one MiB" : err.text);

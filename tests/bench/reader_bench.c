@@ -1,10 +1,11 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -12,9 +13,11 @@
 #include "common/bak.h"
 
 /*
- * Feeds a file to the reader as inspect does and prints one line of shell assignments: seconds, bytes of the
- * file and of the backup in it, pages and how many of them were checked, the peak of the heap by the allocator's
- * own sizes.
+ * Feeds a file to the reader as inspect does, with all checks on, and prints one line of shell assignments: bytes
+ * of the file, bytes of pages and log that it holds when unpacked, pages and how many of them were checked, the
+ * peak of the heap by the allocator's own sizes.
+ *
+ *     reader_bench FILE [TIMES]    TIMES: small files are read again and again, to be measurable from outside
  */
 
 extern void *__libc_malloc(size_t n);
@@ -48,43 +51,62 @@ realloc(void *p, size_t n)
 	return took(__libc_realloc(p, n));
 }
 
-int
-main(int argc, char **argv)
-{
-	enum { PIECE = 1 << 20 };
-	static uint8_t piece[PIECE];
-	struct timespec begin, end;
-	uint64_t pages = 0, checked = 0, unpacked = 0;
-	struct bak *b = bak_new(NULL, NULL);
-	int fd = argc == 2 ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
-	struct err err;
-	ssize_t n;
+struct sums { uint64_t bytes, content, pages, checked; };
 
-	if (fd < 0) {
-		fprintf(stderr, "usage: reader_bench FILE\n");
-		return 2;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	while ((n = read(fd, piece, PIECE)) > 0)
-		bak_feed(b, piece, (size_t)n, &err);
-	bak_finish(b);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	if (bak_end(b) != BAK_END_WHOLE) {
-		fprintf(stderr, "reader_bench: %s: %s\n", argv[1], bak_why(b));
-		return 1;
-	}
+static void
+add(struct sums *sum, const struct bak *b)
+{
+	sum->bytes += bak_bytes(b);
 	for (size_t i = 0; i < bak_n_sets(b); i++) {
 		const struct bak_set *s = bak_set(b, i);
 
-		unpacked += s->backup_size;
+		sum->content += s->log_bytes;
 		for (size_t p = 0; p < s->n_passes; p++) {
-			pages += s->pages[p].total;
-			checked += s->pages[p].checked;
+			sum->content += s->pages[p].total * 8192;
+			sum->pages += s->pages[p].total;
+			sum->checked += s->pages[p].checked;
 		}
 	}
-	printf("seconds=%.6f bytes=%" PRIu64 " unpacked=%" PRIu64 " pages=%" PRIu64 " checked=%" PRIu64 " heap=%zu\n",
-	       (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9, bak_bytes(b), unpacked, pages, checked,
-	       heap_peak);
+}
+
+/* False unless it is whole. */
+static bool
+read_once(const char *path, struct sums *sum)
+{
+	enum { PIECE = 1 << 20 };
+	static uint8_t piece[PIECE];
+	struct bak *b = bak_new(NULL, NULL);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct err err;
+	ssize_t n;
+	bool whole;
+
+	while ((n = read(fd, piece, PIECE)) > 0)
+		bak_feed(b, piece, (size_t)n, &err);
+	whole = n == 0 && bak_finish(b) == BAK_END_WHOLE;
+	if (whole)
+		add(sum, b);
+	else
+		fprintf(stderr, "reader_bench: %s: %s\n", path, n < 0 ? strerror(errno) : bak_why(b));
+	if (fd >= 0)
+		close(fd);
 	talloc_free(b);
+	return whole;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct sums sum = { 0 };
+
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: reader_bench FILE [TIMES]\n");
+		return 2;
+	}
+	for (long i = argc == 3 ? atol(argv[2]) : 1; i > 0; i--)
+		if (!read_once(argv[1], &sum))
+			return 1;
+	printf("bytes=%" PRIu64 " content=%" PRIu64 " pages=%" PRIu64 " checked=%" PRIu64 " heap=%zu\n", sum.bytes, sum.content, sum.pages,
+	       sum.checked, heap_peak);
 	return 0;
 }

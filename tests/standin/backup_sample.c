@@ -47,21 +47,81 @@ kind_of(uint32_t id)
 	return in_gam == 7 ? BULK_MAP : DATA;
 }
 
-/* Rows of text and numbers, as a table's page has them; the end of the page is free space. */
-static void
-fill_rows(uint8_t *page, uint32_t id, uint8_t seed)
-{
-	uint32_t x = id * 2654435761u + seed;
+/* ---- what stands on pages: cheap to make, and no easier to pack than a real database ---------------------- */
 
-	for (size_t at = BODY; at + 64 < PAGE - 1200; at += 64) {
-		x = x * 1664525u + 1013904223u;
-		w32(page + at, (uint32_t)(at * id));
-		w32(page + at + 8, x);
-		w32(page + at + 12, x * 7);
-		memcpy(page + at + 16, "a customer of the ticket desk wrote on a Monday", 47);
-		page[at + 40] = (uint8_t)x;
+static uint32_t
+next(uint32_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 17;
+	*x ^= *x << 5;
+	return *x;
+}
+
+/* Rows of a table: a key, numbers, words. */
+static void
+fill_rows(uint8_t *page, uint32_t id, uint32_t x)
+{
+	static const char words[16][9] = { "customer", "ticket  ", "Monday  ", "printer ", "waiting ", "answered", "invoice ", "the     ",
+	                                   "mailbox ", "broken  ", "shipped ", "by phone", "closed  ", "Smith   ", "network ", "again   " };
+
+	for (uint32_t at = BODY, row = 0; at + 128 < PAGE - 600; at += 80 + x % 48, row++) {
+		w32(page + at, 0x00100030);
+		w32(page + at + 4, id * 80 + row);
+		w32(page + at + 8, next(&x) % 5000);
+		w32(page + at + 12, 0x9D00 + (x >> 20));
+		for (uint32_t i = 16; i < 72; i += 8)
+			memcpy(page + at + i, words[next(&x) % 16], 8);
+		w32(page + at + 72, x);
 	}
 }
+
+/* An index: ascending keys, and the row each stands for. */
+static void
+fill_keys(uint8_t *page, uint32_t id, uint32_t x)
+{
+	uint32_t key = id * 1400;
+
+	for (uint32_t at = BODY; at + 16 < PAGE - 1000; at += 13) {
+		page[at] = 0x16;
+		w32(page + at + 1, key += 1 + next(&x) % 4);
+		w32(page + at + 5, x % 500000);
+		w16(page + at + 9, 1);
+		w16(page + at + 11, x >> 24);
+	}
+}
+
+/* Pictures and attachments, which are packed already. */
+static void
+fill_noise(uint8_t *page, uint32_t id, uint32_t x)
+{
+	(void)id;
+	for (uint32_t at = BODY; at < PAGE; at += 4)
+		w32(page + at, next(&x));
+}
+
+/* A table's last page. */
+static void
+fill_little(uint8_t *page, uint32_t id, uint32_t x)
+{
+	for (uint32_t at = BODY; at < 800; at += 40) {
+		w32(page + at, id + at);
+		w32(page + at + 8, next(&x) % 100);
+	}
+}
+
+static void
+fill_body(uint8_t *page, uint32_t id, uint8_t seed)
+{
+	static void (*const fills[8])(uint8_t *, uint32_t, uint32_t) = {
+		fill_rows, fill_rows, fill_keys, fill_rows, fill_rows, fill_noise, fill_rows, fill_little,
+	};
+	uint32_t x = (id + 1) * 2654435761u ^ (seed + 1u) * 40503u;
+
+	fills[id / 4 % 8](page, id, x == 0 ? 1 : x);
+}
+
+/* ---- pages of the system ------------------------------------------------------------------------------------- */
 
 static void
 fill_boot_page(uint8_t *page, uint8_t seed, struct lsn checkpoint)
@@ -108,10 +168,11 @@ protect(uint8_t *page, bool torn)
 	w32(page + 0x3C, 1);
 }
 
+/* All pages of the file are allocated but, where there are free ones, the last of each extent from page 16 on. */
 static bool
 is_allocated(const struct backup_sample *s, uint32_t id)
 {
-	return !s->free_pages || id < 16 || id % 8 != 7;
+	return !s->free_pages || id < 16 || id % 8 != 7 || kind_of(id) != DATA;
 }
 
 static void
@@ -139,7 +200,7 @@ make_page(uint8_t *page, uint32_t id, const struct backup_sample *s, struct lsn 
 		fill_boot_page(page, s->seed, checkpoint);
 		break;
 	case DATA: case HEADER:
-		fill_rows(page, id, s->seed);
+		fill_body(page, id, s->seed);
 		break;
 	}
 	protect(page, s->torn_bits);
