@@ -117,6 +117,17 @@ go_back(struct bak *b, const struct bak_pages *to)
 
 static const struct bak_pages nothing;
 
+/* What cannot be read cannot be judged: nothing is called damaged then, and the boot page not compared. */
+static void
+leave_unjudged(struct bak *b, uint64_t pages)
+{
+	struct bak_checker *c = &b->walk.checker;
+
+	go_back(b, &nothing);
+	c->pages->total = c->pages->unprotected = pages;
+	b->walk.boot.seen = false; /* page 9 comes in the second extent, behind the maps that tell */
+}
+
 void
 bak_checker_begin(struct bak *b, struct bak_pages *pages)
 {
@@ -136,10 +147,15 @@ bak_checker_cut(struct bak *b, uint64_t pages)
 {
 	struct bak_checker *c = &b->walk.checker;
 	uint64_t extents = (pages + EXTENT_PAGES - 1) / EXTENT_PAGES;
+	const struct bak_pages *to = extents == 0 ? &nothing : &c->marks[(extents - 1) % SNAPSHOTS];
 
 	if (b->media.family_count > 1 || extents >= c->extents_done || c->extents_done - extents >= SNAPSHOTS)
 		return;
-	go_back(b, extents == 0 ? &nothing : &c->marks[(extents - 1) % SNAPSHOTS]);
+	/* Where ciphertext was taken for damage until it was known for what it is, the counts of then are of no use. */
+	if (c->tde)
+		leave_unjudged(b, to->total);
+	else
+		go_back(b, to);
 }
 
 /* ---- which extent is it ---------------------------------------------------------------------------------- */
@@ -402,7 +418,7 @@ bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 {
 	struct bak_checker *c = &b->walk.checker;
 	struct identity i = { 0 };
-	bool known = find_identity(c, mem, n, &i), was_tde = c->tde;
+	bool known = find_identity(c, mem, n, &i);
 
 	if (known) {
 		judge_blanks(b, i);
@@ -417,15 +433,8 @@ bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 		c->last_file = i.file;
 		c->last_base = i.base;
 	}
-	/* What cannot be read cannot be judged: nothing is called damaged then. */
 	c->tde = c->tde || (c->maps >= 2 && c->dark_maps == c->maps);
-	if (c->tde) {
-		uint64_t all = c->pages->total;
-
-		if (!was_tde)
-			b->walk.boot.seen = false;
-		go_back(b, &nothing);
-		c->pages->total = c->pages->unprotected = all;
-	}
+	if (c->tde)
+		leave_unjudged(b, c->pages->total);
 	c->marks[c->extents_done++ % SNAPSHOTS] = *c->pages;
 }

@@ -97,9 +97,13 @@ read_tape(struct bak *b, const uint8_t *m, size_t len)
 	d->logical_block_size = u16_at(m, len, 0x54);
 	d->vendor = u16_at(m, len, 0x56);
 	d->date = bak_date_at(m, len, 0x58);
-	if (strncmp(d->software, "Microsoft SQL Server", 20) != 0)
-		return bak_fail(b, BAK_END_OTHER, "a tape format file of another program (%.60s), not a SQL Server backup: "
-		                "send the .bak that BACKUP DATABASE wrote", text_escaped(b, d->software));
+	if (strncmp(d->software, "Microsoft SQL Server", 20) != 0) {
+		char who[64]; /* never cut inside a character: the sentence goes where only UTF-8 may */
+
+		text_escape(who, sizeof(who), d->software, SIZE_MAX);
+		return bak_fail(b, BAK_END_OTHER, "a tape format file of another program (%s), not a SQL Server backup: "
+		                "send the .bak that BACKUP DATABASE wrote", who);
+	}
 	b->walk.phase = WANT_FIRST_MARK;
 	return true;
 }
