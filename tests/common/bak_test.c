@@ -184,7 +184,7 @@ what_is_no_backup_is_named(void **state)
 		{ "PK\003\004zzzzzzzz", 12, "zip" },
 		{ "PK\003\004\x14\0\x06\0\x08\0\0\0!\0zzzzzzzzzzzz\x13\0\0\0[Content_Types].xml", 50, "Office" },
 		{ "PK\003\004zzzzzzzzzzzz model.xml PK\003\004 Origin.xml", 40, "bacpac" },
-		{ "PK\003\004zzzzzzzzzzzz DacMetadata.xml", 35, "dacpac" },
+		{ "PK\003\004zzzzzzzzzzzz DacMetadata.xml", 32, "dacpac" },
 		{ "PK\005\006zzzz", 8, "empty zip" },
 		{ "7z\xBC\xAF\x27\x1Czzz", 9, "7-Zip" },
 		{ "\x1f\x8b\x08zzzzzzz", 10, "gzip" },
