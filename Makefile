@@ -4,6 +4,7 @@
 #   make test       everything that proves the programs right (installs what is missing first)
 #   make demo       a whole migration, start to end, on this machine
 #   make asan       the tests again under AddressSanitizer and UBSan, in build/asan
+#   make fuzz       every parser of strangers' bytes under libFuzzer, FUZZ_SECONDS=30 each, in build/fuzz
 #   V=1             shows the commands; WERROR=1 makes warnings errors (the developers' and CI's setting)
 #
 # A folder is a program; common/ is what two programs need. Each folder's files but main.c become an
@@ -24,9 +25,13 @@ LIBS     := -Wl,--as-needed $(shell $(PKG) --libs $(PACKAGES) 2>/dev/null) -lsyb
 
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
         -Wwrite-strings -Wpointer-arith -Wswitch-enum -Wimplicit-fallthrough -Wcast-qual \
-        $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),,-Wno-format-truncation)
+        $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),-Wno-missing-field-initializers -Wno-format-nonliteral,-Wno-format-truncation)
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
-ifeq ($(VARIANT),asan)
+ifeq ($(VARIANT),fuzz)
+  MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+  MODELD := -fsanitize=address,undefined
+  COVER := -fsanitize=fuzzer-no-link # of what is fuzzed, not of the harnesses
+else ifeq ($(VARIANT),asan)
   MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
   MODELD := -fsanitize=address,undefined
 else
@@ -43,7 +48,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(patsubst $(CURDIR)/%,%,$@))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all programs tests benches test test-long test-clients test-sqlserver unit flow asan demo bench fuzz floors \
+.PHONY: all programs tests benches test test-long test-clients test-sqlserver unit flow asan demo bench fuzz fuzzers floors \
         clean install tour fmt deps
 all: programs standin
 
@@ -88,7 +93,7 @@ $(B)/lib/%.a:
 $(B)/obj/%.o: %.c
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LF_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(LF_CFLAGS) $(if $(filter tests/%,$<),,$(COVER)) -MMD -MP -c -o $@ $<
 
 # ---- unit tests: tests/X/Y_test.c proves X/Y.c ---------------------------------------------
 # Objects come before archives, so a double compiled into the test wins over the module in the archive.
@@ -104,6 +109,22 @@ $(B)/tests/%_test: $(B)/obj/tests/%_test.o $(TESTHELP) $(DAEMONS:%=$(B)/lib/%.a)
 	    $(B)/lib/$(patsubst %/,%,$(dir $*)).a $(filter-out $(B)/lib/$(patsubst %/,%,$(dir $*)).a,$(filter %.a,$^)) \
 	    -Wl,--end-group -lcmocka $(LIBS)
 .SECONDARY:
+
+# tests/fuzz/X_fuzz.c, a parser's harness: played by `make test`, fuzzed by `make fuzz` (VARIANT=fuzz, clang).
+HARNESSES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_ARCHIVES = -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+$(B)/lib/fuzz.a: $(call objects,$(filter-out tests/fuzz/%_fuzz.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
+tests: $(HARNESSES:%=$(B)/tests/fuzz/%_replay_test)
+fuzzers: $(HARNESSES:%=$(B)/tests/fuzz/%_fuzz) $(HARNESSES:%=$(B)/tests/fuzz/%_replay_test)
+$(B)/tests/fuzz/%_replay_test: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/obj/tests/fuzz/replay.o $(B)/lib/fuzz.a $(B)/lib/receiver.a \
+                               $(B)/lib/standin.a $(COMMON)
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) $(FUZZ_ARCHIVES) $(LIBS)
+$(B)/tests/fuzz/%_fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(B)/lib/fuzz.a $(B)/lib/receiver.a $(B)/lib/standin.a $(COMMON)
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LF_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(FUZZ_ARCHIVES) $(LIBS)
 
 # ---- doing ---------------------------------------------------------------------------------
 
@@ -136,10 +157,13 @@ demo: deps
 	@+$(MAKE) --no-print-directory all
 	@B=$(B) deploy/demo
 
-# Every parser of strangers' bytes, under the sanitisers, with its long number of damaged inputs.
+# Every parser of strangers' bytes under clang's libFuzzer and the sanitisers, FUZZ_SECONDS each; FUZZ names some.
+FUZZ_SECONDS ?= 30
 fuzz: deps
-	@+$(MAKE) --no-print-directory VARIANT=asan WERROR=1 tests
-	@LONG=1 B=$(abspath build/asan) tests/run unit
+	@deploy/install-deps fuzz
+	@tests/fuzz/run --check
+	@+$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(or $(FUZZ),$(HARNESSES))
 
 # What is built for benches only; each executable file of tests/bench is one, run in order.
 BENCHES := $(B)/bench/backup_make $(B)/bench/reader_bench
