@@ -261,6 +261,7 @@ play_all(const char *program)
 	if (backups > 0)
 		printf("ok - %zu real backups\n", backups);
 	printf("# %zu inputs in all, seed %u\n", played, seed);
+	talloc_free(kept);
 	remove(last);
 	if (seeds == 0 || files == 0)
 		exit(1);
