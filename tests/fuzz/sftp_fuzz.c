@@ -25,8 +25,13 @@ sum_request(uint64_t sum, const struct sftp_request *r)
 	const uint64_t numbers[] = { r->type, r->id, r->offset, r->flags, r->length, r->attrs.has_size, r->attrs.size, r->attrs.has_mode,
 		r->attrs.mode, r->attrs.has_times, r->attrs.atime, r->attrs.mtime };
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (texts[i].len > 0 && texts[i].s == NULL)
+			fuzz_broken("a text of %zu bytes that are not there", texts[i].len);
 		sum = sum_up(sum, texts[i].s, texts[i].len);
+	}
+	if (r->type == SFTP_WRITE && r->length > 0 && r->data == NULL)
+		fuzz_broken("a WRITE of %u bytes that are not there", r->length);
 	sum = sum_up(sum, numbers, sizeof(numbers));
 	return sum_up(sum, r->data, r->data == NULL ? 0 : r->length);
 }

@@ -16,10 +16,12 @@
 static void
 check_text(struct bytes *b)
 {
+	struct bytes before = *b;
+	uint32_t len = bytes_u32(&before);
 	char *s = talk_take_text(b, NULL);
 
-	if (s == NULL || strlen(s) > TALK_TEXT_MAX || (b->short_of && s[0] != '\0'))
-		fuzz_broken("a text of %zu bytes", s == NULL ? 0 : strlen(s));
+	if (s == NULL || strlen(s) > TALK_TEXT_MAX || strlen(s) != (b->short_of ? 0 : len))
+		fuzz_broken("a text of %u bytes is one of %zu", len, s == NULL ? 0 : strlen(s));
 	talloc_free(s);
 }
 
