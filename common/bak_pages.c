@@ -285,6 +285,8 @@ take_boot_page(struct bak *b, const uint8_t *page, uint64_t offset)
 		.database_backup_lsn = bak_lsn_at(page, PAGE_SIZE_BYTES, 0x1B0),
 		.checkpoint_lsn = bak_lsn_at(page, PAGE_SIZE_BYTES, 0x1BC),
 		.family = bak_guid_at(page, PAGE_SIZE_BYTES, 0x1F8), .fork = bak_guid_at(page, PAGE_SIZE_BYTES, 0x228),
+		.fork1_lsn = bak_lsn_at(page, PAGE_SIZE_BYTES, 0x238), .fork1 = bak_guid_at(page, PAGE_SIZE_BYTES, 0x244),
+		.database_backup_guid = bak_guid_at(page, PAGE_SIZE_BYTES, 0x254),
 	};
 	memcpy(p->name, page + 0x94, sizeof(p->name));
 }

@@ -62,8 +62,8 @@ struct bak_boot {
 	uint64_t offset;
 	uint16_t version, compat_level;
 	uint8_t name[256]; /* UTF-16, filled up with U+2020 or older text */
-	struct lsn database_backup_lsn, checkpoint_lsn;
-	struct guid family, fork;
+	struct lsn database_backup_lsn, checkpoint_lsn, fork1_lsn;
+	struct guid family, fork, fork1, database_backup_guid;
 };
 
 /* Checks the pages of one pass, extent by extent in file order. */
@@ -143,6 +143,8 @@ struct bak_walk {
 	bool whole;    /* the file may properly end here */
 
 	struct bak_set *set; /* the current one */
+	struct bak_date begun; /* as its first block says, with the version of the server */
+	uint8_t major, minor;
 	const char *group;   /* the filegroup that the next files belong to */
 	size_t file_index;   /* of the next SFIN */
 	uint64_t pass_done, stream_done; /* bytes of pages or log of this block, of this stream */

@@ -14,20 +14,25 @@ static const struct {
 	const char *name;
 	enum kind kind;
 	size_t at, size;
+	bool of_full; /* the full that a log's database had last */
 } settled[] = {
-#define F(name, kind, field) { name, kind, offsetof(struct bak_set, field), sizeof(((struct bak_set *)0)->field) }
+#define ROW(name, kind, field, of_full) { name, kind, offsetof(struct bak_set, field), sizeof(((struct bak_set *)0)->field), of_full }
+#define F(name, kind, field) ROW(name, kind, field, false)
+#define OF_FULL(name, kind, field) ROW(name, kind, field, true)
 	F("DatabaseName", TEXT, database), F("ServerName", TEXT, server), F("BackupType", BYTES, type_char),
 	F("SoftwareVersionMajor", BYTES, software_major), F("SoftwareVersionMinor", BYTES, software_minor),
-	F("SoftwareVersionBuild", BYTES, software_build), F("DatabaseBackupLSN", LSN, database_backup_lsn),
+	F("SoftwareVersionBuild", BYTES, software_build), OF_FULL("DatabaseBackupLSN", LSN, database_backup_lsn),
 	F("DatabaseCreationDate", BYTES, database_created), F("BackupStartDate", BYTES, start), F("SortOrder", BYTES, sort_order),
 	F("CompatibilityLevel", BYTES, compat_level), F("the database id", BYTES, database_id),
 	F("DatabaseVersion", BYTES, database_version), F("UnicodeLocaleId", BYTES, locale_id),
 	F("UnicodeComparisonStyle", BYTES, comparison_style), F("BindingID", BYTES, binding_id),
 	F("RecoveryForkID", BYTES, recovery_fork_id), F("the fork before it", BYTES, fork1_id),
-	F("the GUID of the last full", BYTES, database_backup_guid), F("Collation", BYTES, collation),
+	OF_FULL("the GUID of the last full", BYTES, database_backup_guid), F("Collation", BYTES, collation),
 	F("FamilyGUID", BYTES, family_guid), F("the transfer size", BYTES, transfer_size),
 	F("DifferentialBaseLSN", LSN, differential_base_lsn), F("DifferentialBaseGUID", BYTES, differential_base_guid),
+#undef OF_FULL
 #undef F
+#undef ROW
 };
 
 static bool
@@ -49,11 +54,17 @@ compare_ends(struct bak *b, const struct bak_set *head, const struct bak_set *s)
 {
 	/* What the server may still learn while it reads: bulk-logged data, damage, missing metadata. */
 	const uint32_t learned = BAK_FLAG_BULK_LOGGED | BAK_FLAG_DAMAGED | BAK_FLAG_INCOMPLETE_METADATA;
+	/* Logs are backed up while a full runs. One that ends meanwhile moves both on, its LSN and its GUID. */
+	bool other_full = s->type == BAK_LOG && lsn_compare(s->database_backup_lsn, head->database_backup_lsn) > 0 &&
+	                  !guid_equal(s->database_backup_guid, head->database_backup_guid);
 
-	for (size_t i = 0; i < sizeof(settled) / sizeof(settled[0]); i++)
-		if (!is_equal(settled[i].kind, (const char *)head + settled[i].at, (const char *)s + settled[i].at, settled[i].size))
+	for (size_t i = 0; i < sizeof(settled) / sizeof(settled[0]); i++) {
+		const char *was = (const char *)head + settled[i].at, *is = (const char *)s + settled[i].at;
+
+		if (!is_equal(settled[i].kind, was, is, settled[i].size) && !(other_full && settled[i].of_full))
 			bak_report(b, BAK_CONTRADICTION, s->offset, "%s differs between the head and the end of set %u", settled[i].name,
 			           s->position);
+	}
 	if ((head->flags & ~learned) != (s->flags & ~learned))
 		bak_report(b, BAK_CONTRADICTION, s->offset, "Flags differ between the head and the end of set %u: 0x%X and 0x%X", s->position,
 		           head->flags, s->flags);
@@ -106,6 +117,8 @@ compare_boot_page(struct bak *b, const struct bak_set *s)
 		{ "FamilyGUID", guid_equal(p->family, s->family_guid) },
 		{ "RecoveryForkID", guid_equal(p->fork, s->recovery_fork_id) },
 		{ "DatabaseBackupLSN", lsn_compare(p->database_backup_lsn, s->database_backup_lsn) == 0 },
+		{ "the GUID of the last full", guid_equal(p->database_backup_guid, s->database_backup_guid) },
+		{ "the fork before this one", lsn_compare(p->fork1_lsn, s->fork1_lsn) == 0 && guid_equal(p->fork1, s->fork1_id) },
 		{ "CheckpointLSN", lsn_compare(p->checkpoint_lsn, s->checkpoint_lsn) <= 0 },
 	};
 

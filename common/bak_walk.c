@@ -155,6 +155,9 @@ read_sset(struct bak *b, const uint8_t *m, size_t len)
 	s->machine = s->device = s->database = s->server = "";
 	s->recovery_model = "FULL";
 	b->walk.set = s;
+	b->walk.begun = bak_date_at(m, len, 0x58);
+	b->walk.major = u8_at(m, len, 0x5D);
+	b->walk.minor = u8_at(m, len, 0x5E);
 	b->walk.phase = IN_SET;
 	b->walk.blocks_in_set = 0;
 	b->walk.log = (struct bak_log_walk){ 0 };
@@ -369,6 +372,25 @@ read_raid(struct bak *b, const uint8_t *m, size_t len)
 }
 
 /*
+ * An entry of the set map repeats what its set says: its size in the file, when it began, its name and who took
+ * it. Counted in 70 plain and 4 compressed sets, without exception.
+ */
+static void
+compare_map_entry(struct bak *b, const struct bak_set *s, const uint8_t *m, size_t len, uint64_t at)
+{
+	const struct { const char *what; bool agrees; } checks[] = {
+		{ "CompressedBackupSize", u64_at(m, len, 0x34) == s->compressed_size },
+		{ "BackupStartDate", bak_date_compare(bak_date_at(m, len, 0x50), s->start) == 0 },
+		{ "BackupName", strcmp(bak_text_at(b, m, len, 0x40, BAK_NAME_MAX, s->name), s->name) == 0 },
+		{ "UserName", strcmp(bak_text_at(b, m, len, 0x4C, BAK_NAME_MAX, s->user), s->user) == 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		if (!checks[i].agrees)
+			bak_report(b, BAK_CONTRADICTION, at, "%s in the set map is not what set %u says", checks[i].what, s->position);
+}
+
+/*
  * Lists every set so far: {u16 length, u16 media number, u32, u32 attributes, u64 place of its SSET, …},
  * each followed by entries of volumes {u16 length, "VOLB", …}. A file that was cut and glued does not agree.
  */
@@ -392,6 +414,7 @@ read_set_map(struct bak *b, const uint8_t *m, size_t len)
 			if (u64_at(m, len, at + 12) != b->sets[found]->file_offset || u32_at(m, len, at + 8) != b->sets[found]->sset_attributes)
 				return bak_fail(b, BAK_END_DAMAGED, "the set map at %s has set %zu at byte %" PRIu64 ", where it is not",
 				                bak_place(b, b->walk.at - len).s, found + 1, u64_at(m, len, at + 12));
+			compare_map_entry(b, b->sets[found], m + at, n < len - at ? n : len - at, b->walk.at - len + at);
 			found++;
 		}
 		at += n;

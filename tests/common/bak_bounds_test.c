@@ -225,6 +225,7 @@ put_catalog(struct out *o, const char *block, uint32_t n_files, size_t chars, ui
 
 	memcpy(scin, "SCIN", 4);
 	set32(scin + 4, sizeof(scin));
+	scin[0x1B] = 15;
 	scin[0x57] = 'L';
 	put_block(o, block, head, sizeof(head), true);
 	put_stream(o, "MQCI", sizeof(scin) + (uint64_t)n_files * (0x200 + 2 * chars) + unknown);

@@ -96,6 +96,8 @@ fill_boot(uint8_t *p, const struct mtf_set *s)
 	lsn_to_bytes(s->database_backup, p + 0x1B0);
 	memcpy(p + 0x1F8, s->family.b, 16);
 	memcpy(p + 0x228, s->fork.b, 16);
+	lsn_to_bytes(s->fork1_lsn, p + 0x238);
+	memcpy(p + 0x244, s->fork1.b, 16);
 	memcpy(p + 0x254, s->base_full.b, 16);
 	lsn_to_bytes(s->chain_origin, p + 0x2E0);
 	for (int i = 0; i < 128; i++) {
