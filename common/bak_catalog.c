@@ -275,7 +275,7 @@ read_sfin(struct bak *b, struct bak_set *s, const uint8_t *m, size_t len)
 	bool good = !b->stopped && (s->final ? renew_file(b, s, &f) : add_file(b, s, &f));
 
 	/* Pages are counted in extents as well, 0xFC; so in all 197 entries of data files at hand, not in those of logs. */
-	if (f.type == 'D' && u32_at(m, len, 0xFC) * (uint64_t)EXTENT_PAGES != f.pages)
+	if (f.type == 'D' && u32_at(m, len, 0xFC) != f.pages / EXTENT_PAGES)
 		bak_report(b, BAK_CONTRADICTION, s->offset, "pages and extents of file %u differ in the %s of set %u", f.file_id,
 		           s->final ? "end" : "head", s->position);
 	b->walk.file_index++;

@@ -56,6 +56,9 @@ put_pages(struct mtf *m, const struct mtf_set *set, bool dark)
 				page[0x94 + 2 * i] = (uint8_t)set->database[i];
 			memcpy(page + 0x1F8, set->family.b, 16);
 			memcpy(page + 0x228, set->fork.b, 16);
+			lsn_to_bytes(set->fork1_lsn, page + 0x238);
+			memcpy(page + 0x244, set->fork1.b, 16);
+			memcpy(page + 0x254, set->base_full.b, 16);
 			lsn_to_bytes(set->database_backup, page + 0x1B0);
 			lsn_to_bytes(set->checkpoint, page + 0x1BC);
 		}
