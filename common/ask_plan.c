@@ -40,6 +40,7 @@ set_files(struct chain *c, size_t i, const char *text, int family_count)
 	char *missing = NULL;
 	int last = 0;
 
+	c->n_parts += n;
 	c->files[i] = talloc_zero_array(c, struct chain_file, n + 1);
 	json_array_foreach(list, k, f) {
 		int family = (int)json_integer_value(json_array_get(f, 0));

@@ -17,6 +17,7 @@ struct chain {
 	struct plan_set *sets;
 	struct chain_file **files;
 	size_t n;
+	size_t n_parts; /* stripes of all sets, those sent twice too */
 };
 struct chain *ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err);
 const struct chain_file *chain_files(const struct chain *chain, const struct plan_set *set);

@@ -61,7 +61,11 @@ view_migrations(struct db *db, struct err *err)
 	"   where s.run = r.id and s.state = 'done'" \
 	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
 	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \
-	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb))"
+	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb)," \
+	/* Made from all that is known by now. */ \
+	" 'plan_is_current', coalesce((r.plan->'seen'->>'cutover')::boolean = (r.cutover_at is not null)" \
+	"   and (r.plan->'seen'->>'tail')::bigint = coalesce(r.tail_set, 0) and (r.plan->'seen'->>'parts')::bigint = (select count(*)" \
+	"   from media_family f join upload u on u.id = f.upload where u.migration = r.migration and u.state = 'arrived'), false))"
 
 static bool
 add_gates(struct db *db, json_t *run, struct err *err)

@@ -79,8 +79,12 @@ cli_take(struct cli *c, const struct cli_option *options, size_t n, const char *
 				o = &options[k];
 		if (o == NULL)
 			return usage(c, "there is no option ", arg);
+		if (o->flag != NULL && value != NULL && o->text == NULL)
+			return usage(c, "no value is known for ", arg);
 		if (o->flag != NULL) {
 			*o->flag = true;
+			if (value != NULL)
+				*o->text = value + 1;
 			continue;
 		}
 		if (value == NULL && i + 1 == c->argc)

@@ -32,7 +32,7 @@ struct cli {
 	const char *usage;     /* of the command that runs */
 };
 
-/* --name VALUE, or --name alone when text is NULL. */
+/* --name VALUE; with a flag --name alone, and with both --name or --name=VALUE. */
 struct cli_option { const char *name; const char **text; bool *flag; };
 
 /* Takes options and up to max words; ends with a message (exit CLI_USAGE) when it cannot. */

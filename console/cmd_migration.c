@@ -12,7 +12,7 @@
 #include "console/intake.h"
 #include "console/report.h"
 
-enum { WAIT_SECONDS = 3600, POLL_US = 200000 };
+enum { POLL_US = 200000, GAP_LOOKS = 5, GATE_LOOKS = 15 };
 
 /* ---- create ------------------------------------------------------------------------------------------------ */
 
@@ -373,13 +373,16 @@ cmd_file_accept(struct cli *c)
 
 struct waiting { const char *id, *kind; long seconds; };
 
+/* 90, 90s, 30m, 2h. */
 static bool
 seconds_of(const char *text, long *out)
 {
 	char *end;
 
 	*out = strtol(text, &end, 10);
-	return *end == '\0' && *out > 0 && *out <= 7 * 86400;
+	if (*end != '\0' && strchr("smh", *end) != NULL && *out > 0 && *out <= 7 * 86400)
+		*out *= *end++ == 's' ? 1 : end[-1] == 'm' ? 60 : 3600;
+	return end > text && *end == '\0' && *out > 0 && *out <= 7 * 86400;
 }
 
 /* Every gate's reason in lines; NULL when all are open. */
@@ -397,18 +400,50 @@ closed_gates(const struct cli *c, json_t *run)
 	return why;
 }
 
-/* What will not pass by waiting: a hold, a gap, a failure. */
+/* What will not pass by waiting: a hold, a failure, a gap; every one that is there, in lines. */
 static const char *
 hopeless(const struct cli *c, json_t *run)
 {
 	const char *hold = json_string_value(json_object_get(run, "hold")), *failure = json_string_value(json_object_get(run, "failure"));
-	json_t *gap = json_array_get(json_object_get(run, "gaps"), 0);
+	char *why = NULL;
+	json_t *gap;
+	size_t i;
 
 	if (hold != NULL)
-		return talloc_asprintf(c->mem, "on hold: %s (migration release)", hold);
+		why = talloc_asprintf(c->mem, "on hold: %s (migration release)\n", hold);
 	if (strcmp(json_string_value(json_object_get(run, "state")), "failed") == 0)
-		return talloc_asprintf(c->mem, "failed: %s", failure == NULL ? "see migration show" : failure);
-	return gap == NULL ? NULL : talloc_asprintf(c->mem, "gap: %s", json_string_value(json_object_get(gap, "text")));
+		why = talloc_asprintf(c->mem, "%sfailed: %s\n", why == NULL ? "" : why, failure == NULL ? "see migration show" : failure);
+	json_array_foreach(json_object_get(run, "gaps"), i, gap)
+		why = talloc_asprintf(c->mem, "%sgap: %s\n", why == NULL ? "" : why, json_string_value(json_object_get(gap, "text")));
+	return why;
+}
+
+static bool
+is_open(json_t *run, const char *name)
+{
+	json_t *g;
+	size_t i;
+
+	json_array_foreach(json_object_get(run, "gates"), i, g)
+		if (strcmp(json_string_value(json_object_get(g, "name")), name) == 0)
+			return json_is_true(json_object_get(g, "open"));
+	return false;
+}
+
+/*
+ * How many looks one after another must see the same before waiting is given up: 0 at once. A gap may have been
+ * closed by a file that arrived this moment; a gate may be shut by a handle that is just being closed.
+ */
+static int
+looks_needed(json_t *run)
+{
+	bool held = json_is_string(json_object_get(run, "hold")), failed = strcmp(json_string_value(json_object_get(run, "state")), "failed") == 0;
+
+	if (held || failed)
+		return 0;
+	if (json_array_size(json_object_get(run, "gaps")) > 0)
+		return json_is_true(json_object_get(run, "plan_is_current")) ? GAP_LOOKS : -1;
+	return is_open(run, "chain-complete") && is_open(run, "replicas-at-tail") ? GATE_LOOKS : -1;
 }
 
 static void
@@ -428,11 +463,12 @@ wait_gates(struct cli *c, const struct waiting *w)
 {
 	time_t until = time(NULL) + w->seconds;
 	char *last = NULL, *why = NULL;
-	int code = CLI_FINE;
+	int code = CLI_FINE, looks = 0;
 
 	for (;; usleep(POLL_US)) {
 		json_t *m = load(c, w->id, &code), *run;
 		const char *never;
+		int needed;
 
 		if (m == NULL)
 			return code;
@@ -440,13 +476,15 @@ wait_gates(struct cli *c, const struct waiting *w)
 		show_progress(c, run, &last);
 		why = closed_gates(c, run);
 		never = hopeless(c, run);
+		needed = looks_needed(run);
+		looks = needed < 0 ? 0 : looks + 1;
 		if (strstr("recovering online verified", json_string_value(json_object_get(run, "state"))) != NULL)
 			why = NULL;
 		json_decref(m);
 		if (why == NULL)
 			return CLI_FINE;
-		if (never != NULL)
-			return cli_fail(c, CLI_NOT_READY, "%s\n%s", never, why);
+		if (needed >= 0 && looks > needed)
+			return cli_fail(c, CLI_NOT_READY, "%s%s", never == NULL ? "" : never, why);
 		if (time(NULL) >= until)
 			return cli_fail(c, CLI_TIMED_OUT, "not ready within %ld s:\n%s", w->seconds, why);
 	}
@@ -519,13 +557,13 @@ cmd_migration_cutover(struct cli *c)
 	const char *id, *kind = "production", *last = NULL, *timeout = "3600", *confirmed = NULL, *said = "";
 	bool wait = false, then = false, yes = false;
 	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--last-file", &last, NULL }, { "--timeout", &timeout, NULL },
-		{ "--confirm", &confirmed, NULL }, { "--wait", NULL, &wait }, { "--then-recover", NULL, &then }, { "--yes", NULL, &yes } };
+		{ "--confirm", &confirmed, NULL }, { "--wait", &timeout, &wait }, { "--then-recover", NULL, &then }, { "--yes", NULL, &yes } };
 	struct waiting w;
 	int64_t run;
 	int code = cli_take(c, options, 7, &id, 1, 1);
 
 	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
-		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE && then)
 		code = confirm(c, id, yes, confirmed);
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
@@ -546,12 +584,12 @@ cmd_migration_recover(struct cli *c)
 	const char *id, *kind = "production", *timeout = "3600", *confirmed = NULL;
 	bool wait = false, yes = false;
 	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--confirm", &confirmed, NULL },
-		{ "--wait", NULL, &wait }, { "--yes", NULL, &yes } };
+		{ "--wait", &timeout, &wait }, { "--yes", NULL, &yes } };
 	struct waiting w;
 	int code = cli_take(c, options, 5, &id, 1, 1);
 
 	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
-		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE)
 		code = confirm(c, id, yes, confirmed);
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
@@ -575,7 +613,7 @@ cmd_migration_verify(struct cli *c)
 {
 	const char *id, *kind = "production", *timeout = "600", *said = "";
 	bool wait = false;
-	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--wait", NULL, &wait } };
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--timeout", &timeout, NULL }, { "--wait", &timeout, &wait } };
 	struct err err = { 0 };
 	json_t *before, *now = NULL;
 	bool has_verdict = false;
@@ -585,7 +623,7 @@ cmd_migration_verify(struct cli *c)
 	int code = cli_take(c, options, 3, &id, 1, 1);
 
 	if (code == CLI_FINE && !seconds_of(timeout, &seconds))
-		code = cli_fail(c, CLI_USAGE, "--timeout is a number of seconds");
+		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
 		return code;
 	if ((before = view_report(c->db, id, kind, &err)) == NULL)

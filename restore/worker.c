@@ -63,30 +63,38 @@ family_of(const struct visit *v)
 	return guid_is_null(v->run.family) ? plan_choose_family(v->chain->sets, v->chain->n, v->run.database) : v->run.family;
 }
 
-/* Which log is the last one: named, accepted by a person, or the first that says so itself. */
+/* The first log of this database that says itself that the source ended with it. */
+static int64_t
+first_offline(const struct visit *v, struct guid family)
+{
+	const struct plan_set *first = NULL;
+
+	for (size_t i = 0; i < v->chain->n; i++) {
+		const struct plan_set *s = &v->chain->sets[i];
+
+		if (s->type == BAK_LOG && s->tail_norecovery && !s->duplicate && guid_equal(s->family, family) &&
+		    (first == NULL || lsn_compare(s->last_lsn, first->last_lsn) < 0))
+			first = s;
+	}
+	return first == NULL ? 0 : first->id;
+}
+
+/* Which log is the last one: named, accepted by a person, or the first that says so itself. Never another database's. */
 static bool
 recognise_tail(struct visit *v, struct err *err)
 {
 	struct guid family = family_of(v);
 	int64_t tail = 0;
 
-	if (v->run.tail_set != 0 || !v->run.cutover)
+	if (v->run.tail_set != 0 || !v->run.cutover || guid_is_null(family))
 		return true;
-	if (v->run.last_file != NULL && !ask_set_of_file(v->db, v->run.migration, v->run.last_file, &tail, err))
-		return false;
-	if (tail == 0 && v->run.last_file == NULL && !ask_waived_tail(v->db, v->run.migration, &tail, err))
-		return false;
-	if (tail == 0 && v->run.last_file == NULL) {
-		const struct plan_set *first = NULL;
-
-		for (size_t i = 0; i < v->chain->n; i++) {
-			const struct plan_set *s = &v->chain->sets[i];
-
-			if (s->type == BAK_LOG && s->tail_norecovery && !s->duplicate && guid_equal(s->family, family) &&
-			    (first == NULL || lsn_compare(s->last_lsn, first->last_lsn) < 0))
-				first = s;
-		}
-		tail = first == NULL ? 0 : first->id;
+	if (v->run.last_file != NULL) {
+		if (!ask_set_of_file(v->db, v->run.migration, v->run.last_file, family, &tail, err))
+			return false;
+	} else {
+		if (!ask_waived_tail(v->db, v->run.migration, family, &tail, err))
+			return false;
+		tail = tail != 0 ? tail : first_offline(v, family);
 	}
 	if (tail == 0)
 		return true;
@@ -139,6 +147,9 @@ keep_plan(struct visit *v, const struct plan *todo, const struct plan *whole, st
 	if (!ask_restored(v->db, v->mem, v->run.id, &restored, &n, err))
 		return false;
 	json = plan_json(todo, whole, restored, n);
+	/* What it was made from, so that nobody takes a gap for real that was closed a moment ago. */
+	json_object_set_new(json, "seen", json_pack("{s:b,s:I,s:I}", "cutover", v->run.cutover, "tail", (json_int_t)v->run.tail_set, "parts",
+		(json_int_t)v->chain->n_parts));
 	text = json_dumps(json, JSON_COMPACT);
 	good = ask_plan_keep(v->db, &v->run, text, err);
 	free(text);
@@ -221,6 +232,16 @@ worst(struct visit *v, const char **why)
 	return end;
 }
 
+static int
+patience(const struct visit *v)
+{
+	int ms = TROUBLE_MS;
+
+	for (size_t i = 0; i < v->n; i++)
+		ms = v->lanes[i].again_ms > ms ? v->lanes[i].again_ms : ms;
+	return ms;
+}
+
 static const char *
 waits_when_level(const struct visit *v)
 {
@@ -231,7 +252,9 @@ waits_when_level(const struct visit *v)
 	if (v->chain->n == 0 || guid_is_null(family_of(v)))
 		return "a full backup";
 	if (strcmp(v->run.state, "cutover") == 0)
-		return v->run.tail_set == 0 ? "the tail: a log backup taken WITH NORECOVERY" : "recover, or the gates before it";
+		return v->run.tail_set != 0 ? "recover, or the gates before it"
+		       : v->run.last_file != NULL ? talloc_asprintf(v->mem, "the last file: %s", v->run.last_file)
+		                                  : "the tail: a log backup taken WITH NORECOVERY";
 	if (strcmp(v->run.state, "waiting") == 0)
 		return "a full backup that can be restored";
 	return v->run.is_uat ? NULL : "the next log backup, or cutover";
@@ -276,7 +299,7 @@ go_restore(struct visit *v)
 		release(v, NULL, 0); /* looked at again at once: more may have come */
 		break;
 	case LANE_WAITS:
-		release(v, why, TROUBLE_MS);
+		release(v, why, patience(v));
 		break;
 	case LANE_YIELDS:
 		release(v, why, SLOT_MS);
