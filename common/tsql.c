@@ -54,6 +54,21 @@ tsql_recovery(TALLOC_CTX *parent, const char *database)
 	return talloc_asprintf(parent, "RESTORE DATABASE %s WITH RECOVERY", tsql_name(parent, database));
 }
 
+#define FILES_OF "EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON f.database_id = d.database_id WHERE d.name = "
+
+char *
+tsql_onto_nothing(TALLOC_CTX *parent, const char *database, const char *statement)
+{
+	return talloc_asprintf(parent, "IF NOT " FILES_OF "%s AND (d.state = 0 OR f.redo_start_lsn IS NOT NULL)) %s", tsql_text(parent, database),
+	                       statement);
+}
+
+char *
+tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *statement)
+{
+	return talloc_asprintf(parent, "IF " FILES_OF "%s AND d.state = 1 AND f.redo_start_lsn = %s) %s", tsql_text(parent, database), redo, statement);
+}
+
 static char
 separator(const char *dir)
 {

@@ -37,6 +37,14 @@ char *tsql_restore(TALLOC_CTX *parent, const struct tsql_restore *r);
 /* The point of no return. */
 char *tsql_recovery(TALLOC_CTX *parent, const char *database);
 
+/*
+ * Conditions that travel in the same batch as their statement: a worker that slept past its lease finds the door shut.
+ * Onto nothing: unless the database is ONLINE or something is restored already. At: RESTORING, and roll forward goes on
+ * exactly there (redo as decimal text).
+ */
+char *tsql_onto_nothing(TALLOC_CTX *parent, const char *database, const char *statement);
+char *tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *statement);
+
 /* A generated path for one file: DIR/DATABASE_ID.mdf, with the separator that dir uses. type as FILELISTONLY. */
 char *tsql_data_path(TALLOC_CTX *parent, const char *dir, const char *database, int file_id, char type);
 

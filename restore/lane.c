@@ -185,6 +185,11 @@ statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 	}
 	if (step->stop_at.year != 0)
 		r.stop_at = talloc_strdup(w->mem, bak_date_text(step->stop_at).s);
+	/* A log that comes twice is refused by the server itself; a full or a differential would undo what came after. */
+	if (step->set->type == BAK_FULL)
+		return tsql_onto_nothing(w->mem, r.database, tsql_restore(w->mem, &r));
+	if (step->set->type == BAK_DIFFERENTIAL)
+		return tsql_at(w->mem, r.database, lsn_text(lane->seen.redo).s, tsql_restore(w->mem, &r));
 	return tsql_restore(w->mem, &r);
 }
 
@@ -207,8 +212,12 @@ judge_failure(struct lane *lane, const struct mssql_outcome *o, int attempt, con
 {
 	switch (run_remedy(o->first_error)) {
 	case RUN_DONE:
+		if (attempt >= ATTEMPTS_MAX)
+			finish(lane, LANE_BROKEN, "%s says %d of %s again and again, and does not have it: %s", lane->replica, o->first_error, file, o->said);
 		break;
 	case RUN_ASK:
+		/* What the customer must mend is not tried every two seconds; a file that arrives wakes the run at once. */
+		lane->again_ms = 2000 << (attempt < 8 ? attempt : 8);
 		finish(lane, LANE_WAITS, "%s refuses %s: message %d, %s", lane->replica, file, o->first_error, o->said);
 		break;
 	case RUN_PERSON:
@@ -359,6 +368,16 @@ lane_walk(struct lane *lane)
 
 /* ---- recovery and users -------------------------------------------------------------------------------------------- */
 
+/* False when the primary does not stand where the tail ends: the gates said so, and nothing may have moved it since. */
+static bool
+is_at_tail(const struct lane *lane)
+{
+	for (size_t i = 0; i < lane->chain->n; i++)
+		if (lane->run.tail_set != 0 && lane->chain->sets[i].id == lane->run.tail_set)
+			return lsn_compare(lane->seen.redo, lane->chain->sets[i].last_lsn) == 0;
+	return lane->run.tail_set == 0;
+}
+
 /* ONLINE by our last backup, or not yet. */
 static bool
 bring_online(struct walk *w)
@@ -372,9 +391,12 @@ bring_online(struct walk *w)
 
 	if (lane->seen.is_online)
 		return true;
-	/* The guard travels with the statement: a worker that slept past its lease finds the door shut. */
-	statement = talloc_asprintf(w->mem, "IF EXISTS (SELECT 1 FROM sys.databases WHERE name = %s AND state = 1) %s",
-		tsql_text(w->mem, lane->run.target_database), tsql_recovery(w->mem, lane->run.target_database));
+	if (!is_at_tail(lane)) {
+		finish(lane, LANE_BROKEN, "%s is at %s and not at the end of the tail: somebody else changed it", lane->run.target_database,
+		       lsn_text(lane->seen.redo).s);
+		return false;
+	}
+	statement = tsql_at(w->mem, lane->run.target_database, lsn_text(lane->seen.redo).s, tsql_recovery(w->mem, lane->run.target_database));
 	if (!run_step(w, "recovery", 0, statement, &id, &attempt, &o, &ran)) {
 		finish_err(lane, &ran);
 		return false;

@@ -37,6 +37,7 @@ struct lane {
 	enum lane_end end;
 	char *why;
 	struct target seen;
+	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */
 };
 

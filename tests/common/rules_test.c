@@ -46,6 +46,16 @@ a_restore_is_one_statement_with_norecovery(void **state)
 }
 
 static void
+what_would_undo_a_restore_carries_its_condition(void **state)
+{
+	(void)state;
+	assert_string_equal(tsql_onto_nothing(NULL, "x'y", "RESTORE"), "IF NOT EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON "
+	                    "f.database_id = d.database_id WHERE d.name = N'x''y' AND (d.state = 0 OR f.redo_start_lsn IS NOT NULL)) RESTORE");
+	assert_string_equal(tsql_at(NULL, "x", "39000000060800001", "RESTORE"), "IF EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON "
+	                    "f.database_id = d.database_id WHERE d.name = N'x' AND d.state = 1 AND f.redo_start_lsn = 39000000060800001) RESTORE");
+}
+
+static void
 lsns_are_read_and_written_alike(void **state)
 {
 	static const char *const texts[] = { "39000000060800001", "24000000006800099", "4294967295429496729565535", "1000000000100001" };
@@ -139,6 +149,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifiers_and_literals_are_quoted), cmocka_unit_test(a_restore_is_one_statement_with_norecovery),
+		cmocka_unit_test(what_would_undo_a_restore_carries_its_condition),
 		cmocka_unit_test(lsns_are_read_and_written_alike), cmocka_unit_test(hostile_text_is_made_safe),
 		cmocka_unit_test(gates_say_why_they_are_closed), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
 	};
