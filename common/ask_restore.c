@@ -244,19 +244,19 @@ one_set(struct db *db, const char *sql, size_t n, const char *const *params, int
 }
 
 bool
-ask_set_of_file(struct db *db, const char *migration, const char *file, int64_t *set, struct err *err)
+ask_set_of_file(struct db *db, const char *migration, const char *file, struct guid family, int64_t *set, struct err *err)
 {
 	return one_set(db, "select f.backup_set from upload u join media_family f on f.upload = u.id join backup_set s on s.id = f.backup_set"
-		" where u.migration = $1 and u.name = $2 and u.state = 'arrived' order by u.version desc, s.last_lsn desc limit 1", 2,
-		(const char *const[]){ migration, file }, set, err);
+		" where u.migration = $1 and u.name = $2 and u.state = 'arrived' and s.family_guid = $3::uuid"
+		" order by u.version desc, s.last_lsn desc limit 1", 3, (const char *const[]){ migration, file, guid_text(family).s }, set, err);
 }
 
 bool
-ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *err)
+ask_waived_tail(struct db *db, const char *migration, struct guid family, int64_t *set, struct err *err)
 {
 	return one_set(db, "select f.backup_set from upload u join media_family f on f.upload = u.id join backup_set s on s.id = f.backup_set"
-		" where u.migration = $1 and u.waived_tail and s.kind = 'log' order by s.last_lsn desc limit 1", 1,
-		(const char *const[]){ migration }, set, err);
+		" where u.migration = $1 and u.waived_tail and u.state = 'arrived' and s.kind = 'log' and s.family_guid = $2::uuid"
+		" order by s.last_lsn desc limit 1", 2, (const char *const[]){ migration, guid_text(family).s }, set, err);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
@@ -372,7 +372,9 @@ bool
 ask_tail_keep(struct db *db, const struct restore_run *run, int64_t set, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = UNDER_LEASE(db, run, err, "update run set tail_set = $3::bigint where " LEASE, set == 0 ? NULL : db_int(mem, set));
+	/* Who names another last file at this moment is heard first. */
+	bool good = UNDER_LEASE(db, run, err, "update run set tail_set = $3::bigint where " LEASE " and last_file is not distinct from $4",
+	                        set == 0 ? NULL : db_int(mem, set), run->last_file);
 
 	talloc_free(mem);
 	return good;
@@ -543,6 +545,25 @@ ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err)
 }
 
 bool
+ask_last_file(struct db *db, int64_t run, const char *file, struct err *err)
+{
+	return change_run(db, run, "update run set last_file = $2, next_try = now() where id = $1 and tail_set is null", file, err);
+}
+
+bool
+ask_is_past(struct db *db, int64_t run, int64_t set, bool *past, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "select exists (select 1 from run_replica x, backup_set s where x.run = $1 and s.id = $2"
+		" and x.left_out is null and x.redo_start_lsn > s.last_lsn)", db_int(mem, run), db_int(mem, set));
+
+	*past = good && rows_bool(r, 0, 0);
+	talloc_free(mem);
+	return good;
+}
+
+bool
 ask_recover(struct db *db, int64_t run, struct err *err)
 {
 	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', next_try = now()"
@@ -553,7 +574,8 @@ bool
 ask_retry(struct db *db, int64_t run, struct err *err)
 {
 	return change_run(db, run, "update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
-		" then 'cutover' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
+		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.state = 'done' and s.backup_set is not null)"
+		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
 }
 
 bool
@@ -575,7 +597,11 @@ ask_accept_tail(struct db *db, const char *migration, const char *file, bool *fo
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err, "update upload u set waived_tail = true where u.migration = $1 and u.name = $2 and u.state = 'arrived'"
-		" and exists (select 1 from media_family f join backup_set s on s.id = f.backup_set where f.upload = u.id and s.kind = 'log')",
+		" and exists (select 1 from media_family f join backup_set s on s.id = f.backup_set join migration m on m.id = s.migration"
+		"  where f.upload = u.id and s.kind = 'log' and s.family_guid = coalesce(m.family_guid, s.family_guid))"
+		/* Once a tail is recognised no other file can become it. */
+		" and not exists (select 1 from run r where r.migration = $1 and r.kind = 'production' and r.tail_set is not null"
+		"  and not exists (select 1 from media_family f where f.upload = u.id and f.backup_set = r.tail_set))",
 		migration, file);
 
 	*found = good && rows_affected(r) > 0;

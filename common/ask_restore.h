@@ -50,8 +50,8 @@ bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *r
 struct restore_file { int file_id; char type; const char *logical; };
 bool ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file **list, size_t *n, struct err *err);
 bool ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err);
-bool ask_set_of_file(struct db *db, const char *migration, const char *file, int64_t *set, struct err *err); /* 0: none */
-bool ask_waived_tail(struct db *db, const char *migration, int64_t *set, struct err *err);                   /* 0: none */
+bool ask_set_of_file(struct db *db, const char *migration, const char *file, struct guid family, int64_t *set, struct err *err); /* 0: none */
+bool ask_waived_tail(struct db *db, const char *migration, struct guid family, int64_t *set, struct err *err);                   /* 0: none */
 
 /*
  * Steps that a worker left as running when it died: what the server has now says how they ended. redo: where the
@@ -98,6 +98,10 @@ bool ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action
                      struct err *err);
 bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err); /* NULL: released */
 bool ask_clock(struct db *db, int64_t run, bool start, struct err *err);
+/* Names the last file while no tail is recognised; later it changes nothing. */
+bool ask_last_file(struct db *db, int64_t run, const char *file, struct err *err);
+/* Some replica already has more than this set. */
+bool ask_is_past(struct db *db, int64_t run, int64_t set, bool *past, struct err *err);
 bool ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err);
 bool ask_recover(struct db *db, int64_t run, struct err *err);
 bool ask_retry(struct db *db, int64_t run, struct err *err);

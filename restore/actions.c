@@ -74,14 +74,40 @@ do_clock_stop(struct asked *a, struct err *err)
 	return ask_clock(a->db, a->run->id, false, err) && done(a, "the clock is stopped");
 }
 
+/* A file that cannot be the last one any more: the targets have more than it, or another one is it. NULL: it can. */
+static bool
+why_not_last(struct asked *a, const char *file, const char **why, struct err *err)
+{
+	int64_t set = 0;
+	bool past = false;
+
+	*why = NULL;
+	if (!ask_set_of_file(a->db, a->run->migration, file, a->run->family, &set, err) ||
+	    (set != 0 && !ask_is_past(a->db, a->run->id, set, &past, err)))
+		return false;
+	if (past)
+		*why = talloc_asprintf(a->mem, "%s cannot be the last file: more than it holds is restored already", file);
+	else if (a->run->tail_set != 0 && a->run->tail_set != set)
+		*why = talloc_asprintf(a->mem, "%s cannot be the last file: the tail is recognised already (migration show)", file);
+	return true;
+}
+
 static bool
 do_cutover(struct asked *a, struct err *err)
 {
+	const char *file = arg(a, "last_file"), *why = NULL;
+
+	if (file != NULL && !why_not_last(a, file, &why, err))
+		return false;
+	if (why != NULL)
+		return refuse(a, why);
+	if (a->run->cutover && file != NULL)
+		return ask_last_file(a->db, a->run->id, file, err) && done(a, talloc_asprintf(a->mem, "the cutover goes on; the last file is %s", file));
 	if (a->run->cutover)
 		return done(a, "the cutover was asked before and goes on");
 	if (!is_state(a, "waiting restoring ready"))
 		return refuse(a, talloc_asprintf(a->mem, "the %s run is %s", a->run->kind, a->run->state));
-	return ask_cutover(a->db, a->run->id, arg(a, "last_file"), err) && done(a, "the source is off; waiting for the tail");
+	return ask_cutover(a->db, a->run->id, file, err) && done(a, "the source is off; waiting for the tail");
 }
 
 static bool
@@ -93,9 +119,10 @@ do_recover(struct asked *a, struct err *err)
 	if (is_state(a, "recovering online verified"))
 		return done(a, talloc_asprintf(a->mem, "the %s run is %s already", a->run->kind, a->run->state));
 	if (a->run->hold != NULL)
-		return refuse(a, talloc_asprintf(a->mem, "on hold: %s", a->run->hold));
+		why = talloc_asprintf(a->mem, "on hold: %s", a->run->hold);
 	if (strcmp(a->run->state, "cutover") != 0)
-		return refuse(a, talloc_asprintf(a->mem, "the %s run is %s; cutover comes first", a->run->kind, a->run->state));
+		why = talloc_asprintf(a->mem, "%s%sthe %s run is %s; cutover comes first", why == NULL ? "" : why, why == NULL ? "" : "\n", a->run->kind,
+		                      a->run->state);
 	if (!gates_of_run(a->db, a->mem, a->run->id, gates, err))
 		return false;
 	for (int i = 0; i < GATE_N; i++)
@@ -146,7 +173,7 @@ do_accept(struct asked *a, struct err *err)
 	if (!ask_accept_tail(a->db, a->action->migration, file, &found, err))
 		return false;
 	return found ? done(a, talloc_asprintf(a->mem, "%s is accepted as the tail: %s", file, reason))
-	             : refuse(a, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration", file));
+	             : refuse(a, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration's database, or another file is its tail already", file));
 }
 
 static const struct { const char *kind; bool (*act)(struct asked *a, struct err *err); bool of_migration; } kinds[] = {
@@ -208,6 +235,14 @@ actions_turn(struct db *db)
 			good = db_commit(db, &err);
 		else
 			db_rollback(db);
+	}
+	/* What can never be carried out must not keep the others waiting. */
+	if (!good && got && (err.kind == ERR_REFUSED || err.kind == ERR_BUG)) {
+		struct err second = { 0 };
+
+		log_error("an action is refused because it fails", "migration", action.migration, "kind", action.kind, "error", err.text, NULL);
+		good = ask_action_end(db, &action, false, err.text, &second);
+		a.said = err.text;
 	}
 	if (!good)
 		log_warning("an action could not be carried out yet", "error", err.text, NULL);
