@@ -435,18 +435,25 @@ grant select on schema_migration to landfall_receiver, landfall_restore, landfal
 
 -- The receiver faces the internet: what it can touch is what arrives.
 grant select on migration, key, cluster, run, run_replica, step, backup_set, media_family, backup_file, upload to landfall_receiver;
-grant insert, update on upload to landfall_receiver;
+-- Not waived_tail: that is an operator's decision.
+grant insert (migration, upload_key, name, state, kind, bytes, sha256, vault_path, findings, reason, inspect, manifest, open_writer,
+              version, arrived_at, changed_at),
+      update (name, state, kind, bytes, sha256, vault_path, findings, reason, inspect, manifest, open_writer, version, arrived_at,
+              changed_at) on upload to landfall_receiver;
 grant insert on backup_set, media_family, backup_file, event to landfall_receiver;
 grant update (family_guid) on migration to landfall_receiver;
 
 grant select on all tables in schema landfall to landfall_restore;
 grant insert, update on cluster, replica, run_replica, step, worker to landfall_restore;
 grant delete on replica to landfall_restore;
-grant update on run, action, upload to landfall_restore;
+grant update on run to landfall_restore;
+grant update (state, said, done_at) on action to landfall_restore;
+grant update (waived_tail) on upload to landfall_restore;
 grant insert on message, event, verification to landfall_restore;
 
 grant select on all tables in schema landfall to landfall_verify;
-grant update on verification, run to landfall_verify;
+grant update on verification to landfall_verify;
+grant update (state, verdict, clock_stopped) on run to landfall_verify;
 grant insert, update on worker to landfall_verify;
 grant insert on check_result, event to landfall_verify;
 grant delete on check_result to landfall_verify;
@@ -455,6 +462,5 @@ grant select on all tables in schema landfall to landfall_console;
 
 grant select on all tables in schema landfall to landfall_operator;
 grant insert on migration, run, run_replica, key, action, event to landfall_operator;
-grant update on key, migration to landfall_operator;
-grant insert, update on cluster, replica to landfall_operator;
+grant update (revoked_at) on key to landfall_operator;
 grant usage on sequence migration_number to landfall_operator;
