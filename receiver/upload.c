@@ -415,7 +415,8 @@ decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 
 	bak_finish(u->bak);
 	is_backup = bak_container(u->bak) == BAK_MTF || bak_container(u->bak) == BAK_MSSQLBAK;
-	if (is_backup)
+	/* Of what was refused too: its findings are shown. */
+	if (is_backup || u->reason != NULL)
 		take_facts(u, mem, end);
 	if (u->reason != NULL) {
 		end->verdict = TALK_REFUSED;
@@ -431,6 +432,7 @@ decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 	} else if (u->opened.backup_name) {
 		/* Too short to be refused while it was open. */
 		refuse(u, no_backup(mem, u));
+		take_facts(u, mem, end);
 		end->verdict = TALK_REFUSED;
 		end->reason = talloc_strdup(mem, u->reason);
 	} else {

@@ -201,6 +201,7 @@ refused(struct world *w, const char *name, const char *bytes, size_t len, const 
 	end_as(w, NULL, TALK_REFUSED);
 	assert_non_null(strstr(w->end.reason, why));
 	assert_non_null(strstr(w->end.reason, name));
+	assert_non_null(strstr(w->end.facts, "\"findings\":[\"not-a-backup\"]"));
 	close(w->kept);
 	w->kept = -1;
 }
@@ -218,6 +219,7 @@ what_is_no_backup_is_refused_under_its_name(void **state)
 	assert_true(upload_write(w->u, 0, "hello", 5, &w->err));
 	end_as(w, NULL, TALK_REFUSED);
 	assert_non_null(strstr(w->end.reason, "text file"));
+	assert_non_null(strstr(w->end.facts, "\"findings\":[\"not-a-backup\"]"));
 	assert_non_null(upload_reason(w->u));
 }
 
