@@ -27,6 +27,7 @@ struct upload {
 	uint64_t solid;          /* everything before is written */
 	struct range *ahead;     /* written beyond solid, in order, apart from each other */
 	size_t n_ahead;
+	uint64_t low;            /* the lowest byte that was written; beneath it everything was durable before */
 	uint64_t fed;            /* bytes that digest and reader have seen */
 	bool writes_over;        /* the last WRITE changed what was there; front is its end */
 	uint64_t front;
@@ -68,6 +69,7 @@ upload_new(TALLOC_CTX *parent, int fd, const struct talk_opened *opened, const s
 	u->policy = policy;
 	u->fd = fd;
 	u->solid = opened->size;
+	u->low = UINT64_MAX;
 	u->digest = EVP_MD_CTX_new();
 	u->chunk = talloc_size(u, CHUNK);
 	talloc_set_destructor(u, free_upload);
@@ -99,12 +101,27 @@ upload_reason(const struct upload *u)
 	return u->reason;
 }
 
+/*
+ * The disk has said that something did not get there. It says so once per descriptor, not what it was, and a later
+ * fsync succeeds: nothing that was written through this one counts any more.
+ */
+static void
+distrust(struct upload *u)
+{
+	u->failed = true;
+	u->solid = u->low < u->solid ? u->low : u->solid;
+	u->n_ahead = 0;
+	if (ftruncate(u->fd, (off_t)u->solid) != 0)
+		u->solid = 0;
+}
+
 void
 upload_revoke(struct upload *u, const char *reason)
 {
 	u->reason = talloc_strdup(u, reason);
 	if (u->fd >= 0) {
-		fdatasync(u->fd);
+		if (fdatasync(u->fd) != 0)
+			distrust(u);
 		close(u->fd);
 	}
 	u->fd = -1;
@@ -242,23 +259,29 @@ upload_catch_up(struct upload *u, bool to_end)
 /* ---- writing --------------------------------------------------------------------------------------------------------- */
 
 /* Write-back runs while bytes arrive, so that the fsync at CLOSE has little left to do. */
-static void
+static bool
 start_write_back(struct upload *u, uint64_t from, uint64_t to)
 {
+	bool good = true;
+
 	if (u->dirty == 0)
 		u->part = (struct range){ from, to };
 	u->part.from = from < u->part.from ? from : u->part.from;
 	u->part.to = to > u->part.to ? to : u->part.to;
 	u->dirty += to - from;
 	if (u->dirty < PART_MAX)
-		return;
+		return true;
 	/* The part before is waited for, which is what holds a client back that is faster than the disk. */
 	if (u->before.to > 0)
-		sync_file_range(u->fd, (off_t)u->before.from, (off_t)(u->before.to - u->before.from),
-		                SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+		good = sync_file_range(u->fd, (off_t)u->before.from, (off_t)(u->before.to - u->before.from),
+		                       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) == 0 ||
+		       errno == ENOSYS || errno == ESPIPE;
+	if (!good)
+		distrust(u);
 	sync_file_range(u->fd, (off_t)u->part.from, (off_t)(u->part.to - u->part.from), SYNC_FILE_RANGE_WRITE);
 	u->before = u->part;
 	u->dirty = 0;
+	return good;
 }
 
 static bool
@@ -291,7 +314,9 @@ upload_write(struct upload *u, uint64_t offset, const void *mem, size_t len, str
 		return true;
 	if (!write_all(u, offset, mem, len, err))
 		return false;
-	start_write_back(u, offset, offset + len);
+	u->low = offset < u->low ? offset : u->low;
+	if (!start_write_back(u, offset, offset + len))
+		return err_set(err, ERR_AGAIN, 0, "%s could not be written to disk", u->shown);
 	if (!add_range(u, offset, offset + len))
 		return err_set(err, ERR_REFUSED, 0, "%s: too many pieces out of order", u->shown);
 	u->writes_over = over;
@@ -325,12 +350,22 @@ upload_truncate(struct upload *u, uint64_t size, struct err *err)
 	return true;
 }
 
+static bool
+make_durable(struct upload *u, struct err *err)
+{
+	if (fsync(u->fd) == 0)
+		return true;
+	err_errno(err, errno, "%s could not be made durable", u->shown);
+	distrust(u);
+	return false;
+}
+
 bool
 upload_sync(struct upload *u, struct err *err)
 {
 	if (u->reason != NULL)
 		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
-	return fsync(u->fd) == 0 ? true : err_errno(err, errno, "%s", u->shown);
+	return make_durable(u, err);
 }
 
 const char *
@@ -452,12 +487,12 @@ settle(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 		if (broken == NULL)
 			broken = "a piece in the middle is missing; resume from the size shown";
 	}
-	if (fsync(u->fd) != 0)
-		return err_errno(err, errno, "%s could not be made durable", u->shown);
+	if (!make_durable(u, err))
+		return false;
 	while (broken == NULL && upload_catch_up(u, true))
 		;
 	if (u->failed && broken == NULL)
-		return err_set(err, ERR_AGAIN, 0, "%s could not be read back from disk", u->shown);
+		return err_set(err, ERR_AGAIN, 0, "%s could not be written or read back", u->shown);
 	finish_digest(u, end);
 	decide(u, mem, broken, end);
 	return true;
@@ -474,8 +509,10 @@ upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct uploa
 		return true;
 	}
 	good = settle(u, mem, broken, end, err);
-	if (!good)
+	if (!good) {
 		end->reason = talloc_strdup(mem, err->text);
+		end->bytes = u->solid;
+	}
 	close(u->fd);
 	u->fd = -1;
 	return good;

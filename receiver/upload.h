@@ -37,7 +37,7 @@ bool upload_sync(struct upload *u, struct err *err);
  */
 bool upload_catch_up(struct upload *u, bool to_end);
 
-/* From now on every WRITE and the CLOSE fail with this reason; what was written is on disk when it returns. */
+/* From now on every WRITE and the CLOSE fail with this reason; what upload_solid counts is on disk when it returns. */
 void upload_revoke(struct upload *u, const char *reason);
 const char *upload_reason(const struct upload *u); /* NULL while nothing is refused */
 
