@@ -129,7 +129,7 @@ static int
 on_key(ssh_session session, const char *user, struct ssh_key_struct *key, char state, void *ctx)
 {
 	static const enum ssh_keytypes_e wanted[] = { SSH_KEYTYPE_ED25519, SSH_KEYTYPE_RSA, SSH_KEYTYPE_ECDSA_P256, SSH_KEYTYPE_ECDSA_P384,
-		SSH_KEYTYPE_ECDSA_P521 };
+		SSH_KEYTYPE_ECDSA_P521, SSH_KEYTYPE_SK_ED25519, SSH_KEYTYPE_SK_ECDSA };
 	struct ssh_link *l = ctx;
 	const char *software = ssh_get_clientbanner(session);
 	char *blob = NULL;
