@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/text.h"
+#include "common/tsql.h"
 
 static const char *
 safe(TALLOC_CTX *mem, const json_t *o, const char *key)
@@ -12,28 +13,41 @@ safe(TALLOC_CTX *mem, const json_t *o, const char *key)
 	return s == NULL ? "" : text_escaped(mem, s);
 }
 
+/* The database's name as part of a file's name, whatever stands in it. */
+static char *
+file_stem(TALLOC_CTX *mem, const char *database)
+{
+	char *stem = talloc_strdup(mem, database);
+
+	for (char *c = stem; *c != '\0'; c++)
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", *c) == NULL)
+			*c = '_';
+	return stem;
+}
+
 char *
 status_readme(TALLOC_CTX *parent, const char *migration, const char *database, const char *fingerprints)
 {
-	const char *d = text_escaped(parent, database);
+	/* To be pasted into a server: quoted as T-SQL, then made fit for a screen. */
+	const char *d = text_escaped(parent, tsql_name(parent, database)), *file = file_stem(parent, database);
 
 	return talloc_asprintf(parent,
 		"Your migration is %s, the database is %s.\n\n"
 		"What to send, in this order. Paste the statements into Management Studio on the\n"
 		"old server, then upload the files with any SFTP client.\n\n"
 		"1. A full backup, while everybody keeps working:\n"
-		"     BACKUP DATABASE [%s] TO DISK = N'%s_full.bak' WITH CHECKSUM, INIT;\n"
+		"     BACKUP DATABASE %s TO DISK = N'%s_full.bak' WITH CHECKSUM, INIT;\n"
 		"   From now on let no other job back this database up.\n\n"
 		"2. Any number of log backups, as often as you like:\n"
-		"     BACKUP LOG [%s] TO DISK = N'%s_1.trn' WITH CHECKSUM, INIT;\n\n"
+		"     BACKUP LOG %s TO DISK = N'%s_1.trn' WITH CHECKSUM, INIT;\n\n"
 		"3. On the day, when the application and the e-mail processing are off, the last one:\n"
-		"     BACKUP LOG [%s] TO DISK = N'%s_tail.trn' WITH NORECOVERY, CHECKSUM, INIT;\n"
+		"     BACKUP LOG %s TO DISK = N'%s_tail.trn' WITH NORECOVERY, CHECKSUM, INIT;\n"
 		"   This stops the old database, so that nothing can be lost.\n"
-		"   Should you have to go back: RESTORE DATABASE [%s] WITH RECOVERY;\n\n"
+		"   Should you have to go back: RESTORE DATABASE %s WITH RECOVERY;\n\n"
 		"Backup encryption must be off. A file counts as soon as it is whole; you need not wait\n"
 		"or rename. An upload that broke off may be resumed. STATUS.txt says where things stand,\n"
 		"receipts/ has a receipt for each file.\n\n"
-		"This server's keys:\n%s", migration, d, d, d, d, d, d, d, d, fingerprints);
+		"This server's keys:\n%s", migration, text_escaped(parent, database), d, file, d, file, d, file, d, fingerprints);
 }
 
 static char *
