@@ -156,8 +156,17 @@ tell_one(struct feed *f, struct err *err)
 	talloc_free(mem);
 	if (!good && err->kind == ERR_AGAIN)
 		return false;
-	if (!good) /* what Postgres will never take must not stand in the way of everything after it */
+	if (!good) {
+		/* What Postgres will never take must not stand in the way of everything after it; that the file is here is told all the same. */
 		log_error("Postgres refuses a record of the journal", "error", err->text, NULL);
+		*err = (struct err){ 0 };
+		if (!intake_upload(f->db, item->record, NULL, err)) {
+			if (err->kind == ERR_AGAIN)
+				return false;
+			log_error("nor does it take it without what was found in the file", "error", err->text, NULL);
+		}
+		*err = (struct err){ 0 };
+	}
 	f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
 	pthread_mutex_lock(&f->lock);
 	f->first = item->next;
