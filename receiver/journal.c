@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -61,8 +62,39 @@ line_of(json_t *record, uint64_t seq)
 	return line;
 }
 
+/*
+ * Only the end of a write that was cut off should be wrong, and nobody was told of that. Should a disk have spoilt
+ * more, people can still read what was there: it is kept before it is cut.
+ */
 static bool
-replay_file(struct journal *j, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
+cut_torn_end(struct journal *j, const char *dir, struct err *err)
+{
+	off_t end = lseek(j->fd, 0, SEEK_END), from = j->length;
+	char *path = talloc_asprintf(NULL, "%s/journal.cut-%lld", dir, (long long)time(NULL));
+	ssize_t n = 1;
+	int fd;
+
+	if (end == j->length) {
+		talloc_free(path);
+		return true;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	while (fd >= 0 && n > 0 && from < end)
+		n = copy_file_range(j->fd, &from, fd, NULL, (size_t)(end - from), 0);
+	if (fd < 0 || from < end || fsync(fd) != 0 || ftruncate(j->fd, j->length) != 0) {
+		err_errno(err, errno, "the torn end of the journal cannot be kept as %s", path);
+	} else {
+		log_warning("the journal had a torn end, which was cut off and kept", "file", path, NULL);
+		j->length = lseek(j->fd, 0, SEEK_END);
+	}
+	if (fd >= 0)
+		close(fd);
+	talloc_free(path);
+	return err->text[0] == '\0';
+}
+
+static bool
+replay_file(struct journal *j, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
 {
 	FILE *f = fdopen(dup(j->fd), "r");
 	char *line = NULL, sum[SUM + 1];
@@ -85,10 +117,7 @@ replay_file(struct journal *j, void (*replay)(void *ctx, const json_t *record), 
 	}
 	free(line);
 	fclose(f);
-	/* Only the tail of a write that was cut off may be wrong: nobody was told of it. */
-	if (ftruncate(j->fd, j->length) != 0)
-		return err_errno(err, errno, "journal");
-	return true;
+	return cut_torn_end(j, dir, err);
 }
 
 /* ---- file work ------------------------------------------------------------------------------------------------- */
@@ -171,7 +200,7 @@ write_group(struct journal *j, struct job *group)
 
 	for (struct job *job = group; job != NULL; job = job->next) {
 		job->good = true;
-		if (job->what.facts != NULL && !write_facts(job))
+		if ((job->what.facts != NULL && !write_facts(job)) || (job->what.sync != NULL && !sync_folder(job, job->what.sync)))
 			continue;
 		if (job->what.record != NULL) {
 			char *line = line_of(job->what.record, ++j->seq);
@@ -243,6 +272,15 @@ close_journal(struct journal *j)
 	return 0;
 }
 
+/* A journal that was made just now must have a name after a power failure too. */
+static bool
+sync_new(const char *path, struct err *err)
+{
+	struct job job = { .good = true };
+
+	return sync_folder(&job, path) ? true : err_set(err, ERR_OPERATOR, 0, "%s", job.why);
+}
+
 struct journal *
 journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
 {
@@ -255,7 +293,7 @@ journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, cons
 		talloc_free(j);
 		return NULL;
 	}
-	if (!replay_file(j, replay, ctx, err)) {
+	if (!replay_file(j, dir, replay, ctx, err) || !sync_new(path, err)) {
 		close(j->fd);
 		talloc_free(j);
 		return NULL;
@@ -287,6 +325,7 @@ journal_add(struct journal *j, const struct journal_job *what)
 	job->what.to = talloc_strdup(job, what->to);
 	job->what.copy_from = talloc_strdup(job, what->copy_from);
 	job->what.copy_to = talloc_strdup(job, what->copy_to);
+	job->what.sync = talloc_strdup(job, what->sync);
 	job->what.remove = talloc_strdup(job, what->remove);
 	pthread_mutex_lock(&j->lock);
 	*j->last = job;

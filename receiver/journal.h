@@ -3,7 +3,7 @@
  * told. A thread of its own writes in groups, so that the warden's loop never waits for a disk.
  *
  * What a record promises about files is done after it is durable and before done is called; at start-up it is
- * done again for whatever was cut off. A torn last line is cut away.
+ * done again for whatever was cut off. A torn end is cut away; what was cut stays beside it as journal.cut-SECONDS.
  */
 #ifndef LANDFALL_JOURNAL_H
 #define LANDFALL_JOURNAL_H
@@ -26,6 +26,7 @@ struct journal_job {
 	char *facts, *facts_path;  /* written and synced first; NULL: none */
 	char *from, *to;           /* renamed after the record is durable; NULL: none */
 	char *copy_from, *copy_to; /* copied (a new version that begins with an arrived file's bytes); NULL: none */
+	char *sync;                /* its folder is synced before the record is written; NULL: none */
 	char *remove;              /* unlinked at the end; NULL: none */
 	journal_done done;
 	void *ctx;
