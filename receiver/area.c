@@ -75,6 +75,18 @@ area_new(struct areas *areas, struct area *area, const char *path)
 	return f;
 }
 
+void
+area_forget(struct file *f)
+{
+	for (struct file **p = &f->area->files; *p != NULL; p = &(*p)->next)
+		if (*p == f) {
+			*p = f->next;
+			break;
+		}
+	json_decref(f->findings);
+	talloc_free(f);
+}
+
 int
 area_next_version(const struct area *area, const char *path)
 {
@@ -153,8 +165,9 @@ area_used(const struct area *area, unsigned *files)
 
 	*files = 0;
 	for (const struct file *f = area->files; f != NULL; f = f->next)
-		if (f->state != FILE_GONE && f->state != FILE_REFUSED) {
-			bytes += f->bytes;
+		if (f->state != FILE_GONE) {
+			/* What was refused has no bytes any more, but its name is remembered. */
+			bytes += f->state == FILE_REFUSED ? 0 : f->bytes;
 			(*files)++;
 		}
 	return bytes;

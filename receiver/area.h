@@ -30,6 +30,7 @@ struct file {
 	json_t *findings;         /* words, or NULL */
 	int version;
 	int64_t mtime, arrived_at;
+	bool was_open;            /* when the program was ended before */
 	unsigned writer;          /* session that holds a writing descriptor; 0 none */
 	bool settling;            /* its arrival is being made durable, or it is being read again */
 };
@@ -50,6 +51,7 @@ struct area *area_of(struct areas *areas, const char *migration); /* made when i
 struct file *area_find(struct area *area, const char *path);
 struct file *area_by_number(struct areas *areas, uint64_t number);
 struct file *area_new(struct areas *areas, struct area *area, const char *path);
+void area_forget(struct file *file); /* frees it */
 int area_next_version(const struct area *area, const char *path);
 
 bool area_is_folder(const struct area *area, const char *path); /* "/" and ours too */

@@ -459,6 +459,23 @@ new_work(struct session *s, const struct talk_opened *opened, int fd, const char
 	return w;
 }
 
+static uint32_t
+ask_open(struct session *s, const char *path, uint32_t flags, struct talk_opened *opened, int *fd, TALLOC_CTX *mem, char **message)
+{
+	uint32_t code;
+
+	question(s, TALK_OPEN);
+	talk_text(&s->talk, path);
+	talk_u32(&s->talk, flags);
+	code = ask(s, mem, message);
+	if (code == SFTP_OK)
+		talk_take_opened(&s->frame.body, opened);
+	*fd = take_fd(s);
+	if (code == SFTP_OK && (s->frame.body.short_of || *fd < 0))
+		_exit(1);
+	return code;
+}
+
 static void
 on_open(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
 {
@@ -476,21 +493,13 @@ on_open(struct session *s, unsigned channel, const struct sftp_request *r, TALLO
 		status(s, channel, r->id, SFTP_FAILURE, "too many open handles");
 		return;
 	}
-	question(s, TALK_OPEN);
-	talk_text(&s->talk, path);
-	talk_u32(&s->talk, r->flags);
-	code = ask(s, mem, &message);
+	code = ask_open(s, path, r->flags, &opened, &fd, mem, &message);
 	if (code != SFTP_OK) {
-		talk_close_fds(&s->frame);
 		status(s, channel, r->id, code, message);
 		if (code != SFTP_NO_SUCH_FILE && message[0] != '\0')
 			ssh_link_say(s->link, channel, message);
 		return;
 	}
-	talk_take_opened(&s->frame.body, &opened);
-	fd = take_fd(s);
-	if (s->frame.body.short_of || fd < 0)
-		_exit(1);
 	if (opened.writable) {
 		h->kind = HANDLE_UPLOAD;
 		h->work = new_work(s, &opened, fd, path);
@@ -726,28 +735,6 @@ on_fstat(struct session *s, unsigned channel, const struct sftp_request *r)
 	flush(s, channel);
 }
 
-static void
-on_setstat(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
-{
-	char *path = path_of(s, channel, r->id, r->path, mem), *message = NULL;
-	uint32_t code = SFTP_OK;
-
-	if (path == NULL)
-		return;
-	if (r->attrs.has_size) {
-		status(s, channel, r->id, SFTP_OP_UNSUPPORTED, "the size of a file that is not open cannot be set");
-		return;
-	}
-	if (r->attrs.has_times) {
-		question(s, TALK_TIMES);
-		talk_text(&s->talk, path);
-		talk_u64(&s->talk, r->attrs.mtime);
-		code = ask(s, mem, &message);
-		talk_close_fds(&s->frame);
-	}
-	status(s, channel, r->id, code, message);
-}
-
 static bool
 set_size(struct session *s, struct work *w, uint64_t size, TALLOC_CTX *mem, struct err *err)
 {
@@ -758,6 +745,51 @@ set_size(struct session *s, struct work *w, uint64_t size, TALLOC_CTX *mem, stru
 	if (w->upload == NULL && !seed(s, w, mem, &message))
 		return err_set(err, ERR_REFUSED, 0, "%s", message);
 	return upload_truncate(w->upload, size, err);
+}
+
+/* Of a file by its name, as sshfs does it: opened, cut and closed. */
+static uint32_t
+set_size_of(struct session *s, const char *path, uint64_t size, TALLOC_CTX *mem, char **message)
+{
+	struct talk_opened opened;
+	struct err err = { 0 };
+	int fd;
+	uint32_t code = ask_open(s, path, SFTP_WRITE_FLAG | (size == 0 ? SFTP_TRUNC_FLAG : 0u), &opened, &fd, mem, message);
+	struct work *w;
+
+	if (code != SFTP_OK)
+		return code;
+	w = new_work(s, &opened, fd, path);
+	w->handles++;
+	if (!set_size(s, w, size, mem, &err)) {
+		w->failed = true;
+		w->failure = talloc_strdup(w, err.text);
+	}
+	if (--w->handles > 0)
+		return w->failed ? SFTP_FAILURE : SFTP_OK;
+	code = end_work(s, w, true, mem, message);
+	drop_work(s, w);
+	return code;
+}
+
+static void
+on_setstat(struct session *s, unsigned channel, const struct sftp_request *r, TALLOC_CTX *mem)
+{
+	char *path = path_of(s, channel, r->id, r->path, mem), *message = NULL;
+	uint32_t code = SFTP_OK;
+
+	if (path == NULL)
+		return;
+	if (r->attrs.has_size)
+		code = set_size_of(s, path, r->attrs.size, mem, &message);
+	if (code == SFTP_OK && r->attrs.has_times) {
+		question(s, TALK_TIMES);
+		talk_text(&s->talk, path);
+		talk_u64(&s->talk, r->attrs.mtime);
+		code = ask(s, mem, &message);
+		talk_close_fds(&s->frame);
+	}
+	status(s, channel, r->id, code, message);
 }
 
 /* Permissions are accepted and mean nothing: what arrives belongs to the warden. */
@@ -856,6 +888,8 @@ on_extended(struct session *s, unsigned channel, const struct sftp_request *r, T
 		ext_space(s, channel, r, mem);
 	else if (strcmp(name, "expand-path@openssh.com") == 0)
 		on_realpath(s, channel, r, r->path, mem);
+	else if (strcmp(name, "lsetstat@openssh.com") == 0) /* there are no links: the same as SETSTAT */
+		on_setstat(s, channel, r, mem);
 	else if (strcmp(name, "home-directory") == 0)
 		on_realpath(s, channel, r, (struct sftp_text){ "/", 1 }, mem);
 	else if (strcmp(name, "fsync@openssh.com") == 0) {
@@ -1078,7 +1112,7 @@ session_main(int connection, int pair)
 }
 
 void
-session_reader(int file, int pair, const char *name)
+session_reader(int file, int pair, const char *name, const struct talk_policy *policy)
 {
 	struct session *s = new_session(pair);
 	const char *slash = strrchr(name, '/'), *base = slash == NULL ? name : slash + 1;
@@ -1086,8 +1120,7 @@ session_reader(int file, int pair, const char *name)
 	char *message;
 	off_t size = lseek(file, 0, SEEK_END);
 
-	/* What its migration allows is not known here; the warden sees the findings. */
-	s->policy.allow_encrypted = true;
+	s->policy = *policy;
 	snprintf(w.opened.name, sizeof(w.opened.name), "%s", name);
 	w.opened.size = size < 0 ? 0 : (uint64_t)size;
 	w.upload = upload_new(s, file, &w.opened, &s->policy);

@@ -5,10 +5,12 @@
 #ifndef LANDFALL_SESSION_H
 #define LANDFALL_SESSION_H
 
+#include "receiver/talk.h"
+
 /* Serves a connection and ends the process. Both descriptors belong to it. */
 void session_main(int connection, int pair) __attribute__((noreturn));
 
-/* Reads one file that was found at start-up, says what it is, and ends the process. */
-void session_reader(int file, int pair, const char *name) __attribute__((noreturn));
+/* Reads one file that is there already, says what it is by the migration's policy, and ends the process. */
+void session_reader(int file, int pair, const char *name, const struct talk_policy *policy) __attribute__((noreturn));
 
 #endif

@@ -93,7 +93,8 @@ is_named(struct sftp_text t, const char *name)
 static void
 take_extended(struct bytes *b, struct sftp_request *r)
 {
-	static const char *const with_path[] = { "posix-rename@openssh.com", "statvfs@openssh.com", "expand-path@openssh.com", "home-directory" };
+	static const char *const with_path[] = { "posix-rename@openssh.com", "statvfs@openssh.com", "expand-path@openssh.com", "home-directory",
+		"lsetstat@openssh.com" };
 	static const char *const with_handle[] = { "fsync@openssh.com", "fstatvfs@openssh.com" };
 
 	r->name = take_text(b);
@@ -105,6 +106,8 @@ take_extended(struct bytes *b, struct sftp_request *r)
 			r->handle = take_text(b);
 	if (is_named(r->name, "posix-rename@openssh.com"))
 		r->other = take_text(b);
+	if (is_named(r->name, "lsetstat@openssh.com"))
+		take_attrs(b, &r->attrs);
 }
 
 static void
@@ -255,6 +258,7 @@ sftp_put_version(struct sftp_out *out)
 	static const char *const extensions[][2] = {
 		{ "posix-rename@openssh.com", "1" }, { "statvfs@openssh.com", "2" }, { "fstatvfs@openssh.com", "2" }, { "fsync@openssh.com", "1" },
 		{ "limits@openssh.com", "1" }, { "expand-path@openssh.com", "1" }, { "home-directory", "1" },
+		{ "lsetstat@openssh.com", "1" },
 	};
 	size_t at = out->len;
 

@@ -36,16 +36,19 @@ spawn(int fd, struct talk_frame *f)
 	uint32_t number = bytes_u32(&f->body);
 	uint8_t kind = bytes_u8(&f->body);
 	char *address = talk_take_text(&f->body, NULL), *name = talk_take_text(&f->body, NULL);
+	struct talk_policy policy;
 	struct err err = { 0 };
-	pid_t pid = f->body.short_of || f->fds[0] < 0 || f->fds[1] < 0 ? -1 : fork();
+	pid_t pid;
 	int pidfd;
 
+	talk_take_policy(&f->body, &policy);
+	pid = f->body.short_of || f->fds[0] < 0 || f->fds[1] < 0 ? -1 : fork();
 	if (pid == 0) {
 		close(fd);
 		if (!jail_session(&err))
 			_exit(1);
 		if (kind == TALK_READER)
-			session_reader(f->fds[0], f->fds[1], name);
+			session_reader(f->fds[0], f->fds[1], name, &policy);
 		session_main(f->fds[0], f->fds[1]);
 	}
 	pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;

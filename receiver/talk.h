@@ -23,7 +23,7 @@ enum { TALK_FRAME_MAX = 32768, TALK_TEXT_MAX = 8192, TALK_FDS_MAX = 2, TALK_FACT
 
 enum talk_type {
 	/* warden -> spawner */
-	TALK_SPAWN = 1,   /* u32 session number · u8 kind (talk_kind) · text peer address · text name (READER)
+	TALK_SPAWN = 1,   /* u32 session number · u8 kind (talk_kind) · text peer address · text name · talk_policy (both READER)
 	                     fd: the connection, or the file to read (READER) · fd: the session's end of its pair */
 	TALK_REAP,        /* u32 pid: the warden is done with that pidfd */
 	/* spawner -> warden */

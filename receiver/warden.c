@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -65,7 +66,11 @@ make_area_folders(struct warden *w, const struct area *a)
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
 		char *path = talloc_asprintf(NULL, "%s/areas/%s/%s", w->config->receiver.spool, a->migration, folders[i]);
 
-		good = (mkdir(path, 0750) == 0 || errno == EEXIST) && good;
+		/* A folder that is new must be there after a power failure, before anything in it is promised. */
+		if (mkdir(path, 0750) == 0)
+			journal_add(w->journal, &(struct journal_job){ .sync = path });
+		else
+			good = errno == EEXIST && good;
 		talloc_free(path);
 	}
 	return good;
@@ -151,6 +156,9 @@ close_pair(struct session *s)
 	close(s->pair);
 	s->pair = -1;
 	s->pending.there = false;
+	/* One that lives on after it has closed its end may still hold files it could write to. */
+	if (s->pidfd >= 0 && !s->exited)
+		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 	uploads_orphan(s->warden, s);
 	if (!s->is_in && s->reading == 0)
 		note_failure(s->warden, s);
@@ -260,10 +268,12 @@ dispatch(struct session *s, struct talk_frame *f)
 {
 	if (f->type == TALK_NOTE)
 		take_note(s, f);
-	else if (f->type == TALK_KEY || f->type == TALK_LOGIN)
+	else if (s->reading == 0 && (f->type == TALK_KEY || f->type == TALK_LOGIN))
 		log_in(s, f, f->type == TALK_LOGIN);
-	else if (f->type == TALK_CLOSED && s->reading != 0)
+	else if (f->type == TALK_CLOSED && s->reading != 0 && !s->told) {
+		s->told = true;
 		uploads_closed(s, f);
+	}
 	else {
 		for (size_t i = 0; s->is_in && i < sizeof(requests) / sizeof(requests[0]); i++)
 			if (requests[i].type == f->type) {
@@ -311,21 +321,23 @@ on_pending_timeout(evutil_socket_t fd, short what, void *ctx)
 	reply(s, s->pending.id, STATUS_FAILURE, "the file is still being recorded; try again");
 }
 
-/* fd: a connection, or a file to be read again (name then says which). */
-static void
-start_session(struct warden *w, int fd, enum talk_kind kind, const char *address, const char *name, uint64_t reading)
+/* fd: a connection (file NULL), or a file to be read again. */
+static bool
+start_session(struct warden *w, int fd, enum talk_kind kind, const char *address, const struct file *file)
 {
 	struct session *s = talloc_zero(NULL, struct session);
 	struct err err = { 0 };
 	struct talk_out out;
+	json_t *keyring;
 	int pair[2];
 
 	if (w->spawner < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
 		close(fd);
 		talloc_free(s);
-		return;
+		return false;
 	}
-	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1, .reading = reading };
+	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1,
+		.reading = file == NULL ? 0 : file->number };
 	snprintf(s->address, sizeof(s->address), "%s", address);
 	fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	s->ev = event_new(w->base, pair[0], EV_READ | EV_PERSIST, on_pair, s);
@@ -337,7 +349,13 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 	talk_u32(&out, s->number);
 	talk_u8(&out, (uint8_t)kind);
 	talk_text(&out, address);
-	talk_text(&out, name);
+	talk_text(&out, file == NULL ? "" : file->path + 1);
+	if (file != NULL) {
+		keyring = feed_keyring(w->feed);
+		keys_policy(keyring, file->area->migration, &s->policy, &s->quota_bytes, &s->quota_files);
+		json_decref(keyring);
+	}
+	talk_policy(&out, &s->policy);
 	talk_fd(&out, fd);
 	talk_fd(&out, pair[1]);
 	if (!talk_send(w->spawner, &out, &err)) {
@@ -346,10 +364,11 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 		close(pair[1]);
 		close(fd);
 		close_pair(s);
-		return;
+		return false;
 	}
 	close(pair[1]);
 	close(fd);
+	return true;
 }
 
 /* ---- the listener --------------------------------------------------------------------------------------------------------- */
@@ -396,7 +415,7 @@ on_connection(evutil_socket_t fd, short what, void *ctx)
 		close(client);
 		return;
 	}
-	start_session(w, client, TALK_CONNECTION, address, "", 0);
+	start_session(w, client, TALK_CONNECTION, address, NULL);
 }
 
 static int
@@ -481,6 +500,8 @@ on_spawned(struct warden *w, struct talk_frame *f)
 	f->fds[0] = -1;
 	s->pid_ev = event_new(w->base, s->pidfd, EV_READ, on_exit_of, s);
 	event_add(s->pid_ev, NULL);
+	if (s->pair < 0)
+		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }
 
 static void
@@ -516,8 +537,11 @@ on_spawner(evutil_socket_t fd, short what, void *ctx)
 	/* Children it had not told of are gone with their pairs. */
 	for (struct session *s = w->sessions, *next; s != NULL; s = next) {
 		next = s->next;
-		if (!s->spawned)
-			s->exited = true;
+		if (s->spawned)
+			continue;
+		s->exited = true;
+		if (s->pair < 0)
+			free_session(s);
 	}
 	sleep(w->ready ? 0 : 1);
 	start_spawner(w);
@@ -555,90 +579,109 @@ start_spawner(struct warden *w)
 
 /* ---- start-up and end ----------------------------------------------------------------------------------------------------------- */
 
-/* What was cut off between record and rename is finished; what nobody closed is partial. */
+/*
+ * Bytes of an upload that nobody closed, and how far they go without a hole. Clients write out of order, so the size
+ * says nothing about the middle. A piece that never came leaves a hole in the file; its edges lie within blocks that
+ * were written for their other half, hence one block less.
+ */
+static uint64_t
+cut_at_hole(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st = { 0 };
+	off_t solid = -1;
+
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		solid = lseek(fd, 0, SEEK_HOLE);
+	if (solid >= 0 && solid < st.st_size) {
+		solid = solid > st.st_blksize ? solid - st.st_blksize : 0;
+		if (ftruncate(fd, solid) != 0)
+			solid = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return solid < 0 ? 0 : (uint64_t)solid;
+}
+
+/* What was cut off between record and file work is finished; what nobody closed is partial. */
 static void
 finish_file(struct warden *w, struct file *f)
 {
 	char *staging = disk_in(w, NULL, f->area, "staging", f->key, ""), *vault = disk_in(w, staging, f->area, "vault", f->key, ".bak");
-	struct stat st;
 
-	if (f->state == FILE_ARRIVED && access(vault, F_OK) != 0 && access(staging, F_OK) == 0 && rename(staging, vault) != 0)
+	if (f->state == FILE_ARRIVED && access(vault, F_OK) != 0 && rename(staging, vault) != 0)
 		log_error("an arrived file cannot be moved to the vault", "file", f->key, NULL);
 	if (f->state == FILE_RECEIVING) {
 		f->state = FILE_PARTIAL;
-		f->bytes = stat(staging, &st) == 0 ? (uint64_t)st.st_size : 0;
+		f->bytes = cut_at_hole(staging);
+		f->was_open = f->bytes > 0;
 		area_set_reason(f, "the receiver was ended before the file was closed");
 		uploads_record(w, f);
 	}
+	if (f->state == FILE_GONE || f->state == FILE_REFUSED)
+		unlink(staging);
+	if (f->state == FILE_GONE)
+		area_forget(f);
 	talloc_free(staging);
 }
 
-/* Final names without an arrival: read again by a locked-up process; they arrive only if whole. */
+void
+examine(struct warden *w, struct file *f)
+{
+	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	talloc_free(path);
+	f->settling = fd >= 0 && start_session(w, fd, TALK_READER, "", f);
+}
+
+/* Final names that were never closed: they arrive only if whole. What a client closed has been judged. */
 static void
 examine_leftovers(struct warden *w)
 {
 	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *f = a->files; f != NULL; f = f->next) {
-			char *path;
-			int fd;
-
-			if (f->state != FILE_PARTIAL || !f->shown || f->bytes == 0 || place_is_temporary(place_base(f->path)))
-				continue;
-			path = disk_in(w, NULL, a, "staging", f->key, "");
-			fd = open(path, O_RDONLY | O_CLOEXEC);
-			talloc_free(path);
-			if (fd < 0)
-				continue;
-			f->settling = true;
-			start_session(w, fd, TALK_READER, "", f->path + 1, f->number);
-		}
+		for (struct file *f = a->files; f != NULL; f = f->next)
+			if (f->was_open && f->state == FILE_PARTIAL && f->shown && f->writer == 0 && !place_is_temporary(place_base(f->path)))
+				examine(w, f);
 }
 
-struct replaying { struct warden *w; json_t **records; size_t n; };
-
+/* Told again from where Postgres was last known to be. */
 static void
 on_record(void *ctx, const json_t *record)
 {
-	struct replaying *r = ctx;
+	struct warden *w = ctx;
+	const char *key = json_string_value(json_object_get(record, "key")), *m = json_string_value(json_object_get(record, "m"));
+	const char *state = json_string_value(json_object_get(record, "state"));
+	char *facts;
 
-	area_replay(&r->w->areas, record);
-	if (json_object_get(record, "key") != NULL) {
-		r->records = realloc(r->records, (r->n + 1) * sizeof(r->records[0]));
-		if (r->records == NULL)
-			abort();
-		r->records[r->n++] = json_deep_copy(record);
-	}
+	area_replay(&w->areas, record);
+	if (key == NULL || m == NULL || state == NULL)
+		return;
+	facts = disk_in(w, NULL, area_of(&w->areas, m), strcmp(state, "arrived") == 0 ? "vault" : "staging", key, ".json");
+	feed_add(w->feed, json_deep_copy(record), facts);
+	talloc_free(facts);
 }
 
 static bool
 load(struct warden *w, struct err *err)
 {
-	struct replaying r = { .w = w };
 	const char *spool = w->config->receiver.spool;
 	char *areas = talloc_asprintf(NULL, "%s/areas", spool);
 
 	if ((mkdir(spool, 0750) != 0 && errno != EEXIST) || (mkdir(areas, 0750) != 0 && errno != EEXIST))
 		return err_errno(err, errno, "receiver.spool %s", spool);
 	talloc_free(areas);
-	w->journal = journal_open(NULL, spool, on_record, &r, err);
-	w->feed = w->journal == NULL ? NULL : feed_start(NULL, w->config, err);
-	if (w->feed == NULL)
+	w->feed = feed_start(NULL, w->config, err);
+	w->journal = w->feed == NULL ? NULL : journal_open(NULL, spool, on_record, w, err);
+	if (w->journal == NULL)
 		return false;
 	for (struct area *a = w->areas.first; a != NULL; a = a->next) {
 		make_area_folders(w, a);
-		for (struct file *f = a->files; f != NULL; f = f->next)
+		for (struct file *f = a->files, *next; f != NULL; f = next) {
+			next = f->next;
 			finish_file(w, f);
+		}
 	}
-	/* Everything is told again from where Postgres was last known to be. */
-	for (size_t i = 0; i < r.n; i++) {
-		const char *key = json_string_value(json_object_get(r.records[i], "key")), *m = json_string_value(json_object_get(r.records[i], "m"));
-		bool arrived = strcmp(json_string_value(json_object_get(r.records[i], "state")), "arrived") == 0;
-		char *facts = disk_in(w, NULL, area_of(&w->areas, m), arrived ? "vault" : "staging", key, ".json");
-
-		feed_add(w->feed, r.records[i], facts);
-		talloc_free(facts);
-	}
-	free(r.records);
 	return true;
 }
 
@@ -715,6 +758,7 @@ warden_main(const struct config *config, const char *ready_file)
 {
 	static struct warden w;
 	struct timeval tick = { 5, 0 };
+	struct rlimit files;
 	struct err err = { 0 };
 	uint16_t port;
 
@@ -723,6 +767,11 @@ warden_main(const struct config *config, const char *ready_file)
 	w.spawner = -1;
 	w.base = event_base_new();
 	signal(SIGPIPE, SIG_IGN);
+	/* Sent to the holder of a lease when somebody else opens the file; it would end the program. */
+	signal(SIGIO, SIG_IGN);
+	/* Two descriptors per session. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && (files.rlim_cur = files.rlim_max) > 0)
+		setrlimit(RLIMIT_NOFILE, &files);
 	w.listener = config->receiver.spool == NULL ? -1 : make_listener(config, &port, &err);
 	if (w.listener < 0 || !load(&w, &err)) {
 		log_error("cannot start", "error", err.text[0] == '\0' ? "the configuration has no receiver" : err.text, NULL);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -32,12 +33,14 @@ take_path(struct talk_frame *f, TALLOC_CTX *mem)
 static void
 new_key(char key[40])
 {
-	int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
+	uint8_t r[16];
 
-	memset(key, 0, 40);
-	if (fd < 0 || read(fd, key, 36) != 36)
-		abort(); /* /proc is always there, and nothing can be kept without a key */
-	close(fd);
+	if (getrandom(r, sizeof(r), 0) != sizeof(r))
+		abort(); /* it cannot fail once the machine is up, and nothing can be kept without a key */
+	r[6] = (r[6] & 0x0F) | 0x40;
+	r[8] = (r[8] & 0x3F) | 0x80;
+	snprintf(key, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8],
+	         r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
 }
 
 /* ---- what is ours: README, STATUS, receipts, outbox ----------------------------------------------------------------- */
@@ -69,13 +72,24 @@ receipt_of(struct session *s, const char *path)
 	return area_find(s->area, name);
 }
 
+static char *
+receipt_text(struct session *s, TALLOC_CTX *mem, const struct file *f)
+{
+	char *text = read_text(mem, disk_path(s->warden, mem, f, ".json"));
+	json_t *facts = text == NULL ? NULL : json_loads(text, 0, NULL);
+
+	text = status_receipt(mem, f, facts);
+	json_decref(facts);
+	return text;
+}
+
 /* The text of one of our own files, or NULL when there is none. */
 static char *
 own_text(struct session *s, TALLOC_CTX *mem, const char *path)
 {
 	struct warden *w = s->warden;
 	struct file *f;
-	json_t *standing, *facts;
+	json_t *standing;
 	char when[40], *text = NULL;
 	time_t now = time(NULL);
 	struct tm tm;
@@ -91,13 +105,8 @@ own_text(struct session *s, TALLOC_CTX *mem, const char *path)
 		json_decref(standing);
 		return text;
 	case PLACE_RECEIPTS:
-		if ((f = receipt_of(s, path)) == NULL)
-			return NULL;
-		text = read_text(mem, disk_path(w, mem, f, ".json"));
-		facts = text == NULL ? NULL : json_loads(text, 0, NULL);
-		text = status_receipt(mem, f, facts);
-		json_decref(facts);
-		return text;
+		f = receipt_of(s, path);
+		return f == NULL ? NULL : receipt_text(s, mem, f);
 	case PLACE_OUTBOX:
 	case PLACE_DROP:
 		break;
@@ -114,12 +123,18 @@ open_outbox(struct session *s, const char *path, bool is_folder)
 	const char *beneath = path + strlen("/outbox");
 	char *dir = disk_in(s->warden, NULL, s->area, "outbox", "", "");
 	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+	struct stat st;
 
 	talloc_free(dir);
 	if (folder < 0)
 		return -1;
 	fd = (int)syscall(SYS_openat2, folder, beneath[0] == '/' ? beneath + 1 : ".", &how, sizeof(how));
 	close(folder);
+	/* No folder, pipe or device is handed to a session. */
+	if (fd >= 0 && !is_folder && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 
@@ -148,12 +163,22 @@ give(struct session *s, uint32_t id, int fd, const struct file *f, const char *p
 	close(fd);
 }
 
+/* While an arrival is made durable, the journal's thread moves the file at a time of its own. */
+static int
+open_bytes(struct warden *w, TALLOC_CTX *mem, const struct file *f)
+{
+	int fd = open(disk_path(w, mem, f, ""), O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 && f->settling ? open(disk_in(w, mem, f->area, "vault", f->key, ".bak"), O_RDONLY | O_CLOEXEC) : fd;
+}
+
 static void
 open_to_read(struct session *s, uint32_t id, const char *path)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct file *f = area_find(s->area, path);
 	struct err err = { 0 };
+	struct stat st;
 	char *text;
 	int fd = -1;
 
@@ -162,11 +187,16 @@ open_to_read(struct session *s, uint32_t id, const char *path)
 	else if (place_kind(path) != PLACE_DROP)
 		fd = (text = own_text(s, mem, path)) == NULL ? -1 : talk_memfd("text", text, strlen(text), &err);
 	else if (f != NULL)
-		fd = open(disk_path(s->warden, mem, f, ""), O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+		fd = open_bytes(s->warden, mem, f);
+	if (fd < 0) {
 		reply(s, id, STATUS_NO_SUCH_FILE, "there is no such file");
-	else
-		give(s, id, fd, NULL, path, false, false, 0);
+		talloc_free(mem);
+		return;
+	}
+	/* Sending it costs CPU as well. */
+	if (fstat(fd, &st) == 0)
+		uploads_credit(s, (uint64_t)st.st_size);
+	give(s, id, fd, NULL, path, false, false, 0);
 	talloc_free(mem);
 }
 
@@ -186,7 +216,7 @@ why_not_write(struct session *s, const char *path, uint32_t flags, const struct 
 		why = "the folder is not there";
 	else if (f != NULL && (flags & OPEN_CREAT) && (flags & OPEN_EXCL))
 		why = "the file is there already";
-	else if (used >= s->quota_bytes || files >= s->quota_files)
+	else if (used >= s->quota_bytes || (f == NULL && files >= s->quota_files))
 		why = "the quota of this migration is used up; ask for a larger one";
 	else if (statvfs(s->warden->config->receiver.spool, &fs) == 0 &&
 	         (uint64_t)fs.f_bavail * fs.f_frsize < s->warden->config->receiver.min_free_bytes)
@@ -239,15 +269,15 @@ new_file(struct session *s, const char *path)
 static void
 replace(struct warden *w, struct file *f)
 {
-	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
-
 	f->shown = false;
-	if (f->state != FILE_ARRIVED) {
-		f->state = FILE_GONE;
-		unlink(path);
+	if (f->state == FILE_ARRIVED) {
+		uploads_record(w, f);
+		return;
 	}
-	uploads_record(w, f);
-	talloc_free(path);
+	/* A handle that is still open to it writes into nothing, and its CLOSE fails. */
+	f->state = FILE_GONE;
+	f->writer = 0;
+	uploads_record_and_remove(w, f);
 }
 
 static void
@@ -285,6 +315,16 @@ take_over(struct session *s, uint32_t id, const char *path, uint32_t flags, stru
 		session_end(other, "it does not listen");
 }
 
+/* A client that wants to go on writing does not wait until what is there was read. Always true. */
+static bool
+give_way(struct warden *w, const struct file *f)
+{
+	for (struct session *r = w->sessions; r != NULL; r = r->next)
+		if (r->reading == f->number && !r->told)
+			session_end(r, "its file is being written again");
+	return true;
+}
+
 static void
 open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
 {
@@ -300,7 +340,7 @@ open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
 		reply(s, id, STATUS_FAILURE, why);
 	else if (f == NULL && !(flags & OPEN_CREAT))
 		reply(s, id, STATUS_NO_SUCH_FILE, "there is no such file");
-	else if (f != NULL && f->settling)
+	else if (f != NULL && f->settling && give_way(s->warden, f))
 		wait_for_file(s, id, path, flags, f, SETTLE_SECONDS);
 	else if (f != NULL && f->writer != 0 && f->writer != s->number)
 		take_over(s, id, path, flags, f);
@@ -361,6 +401,16 @@ names_open_again(struct session *s)
 
 /* ---- looking ------------------------------------------------------------------------------------------------------------ */
 
+static void
+attrs_of_file(struct session *s, TALLOC_CTX *mem, const struct file *f, struct talk_attrs *a)
+{
+	struct stat st;
+
+	*a = (struct talk_attrs){ f->bytes, f->state == FILE_ARRIVED ? MODE_OURS : MODE_FILE, (uint64_t)f->mtime };
+	if (f->state != FILE_ARRIVED && stat(disk_path(s->warden, mem, f, ""), &st) == 0)
+		a->size = (uint64_t)st.st_size;
+}
+
 static bool
 attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs *a)
 {
@@ -388,12 +438,9 @@ attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs
 		*a = (struct talk_attrs){ text == NULL ? 0 : strlen(text), MODE_OURS, (uint64_t)now_seconds() };
 		return text != NULL;
 	}
-	if (f == NULL)
-		return false;
-	*a = (struct talk_attrs){ f->bytes, f->state == FILE_ARRIVED ? MODE_OURS : MODE_FILE, (uint64_t)f->mtime };
-	if (f->state != FILE_ARRIVED && stat(disk_path(s->warden, mem, f, ""), &st) == 0)
-		a->size = (uint64_t)st.st_size;
-	return true;
+	if (f != NULL)
+		attrs_of_file(s, mem, f, a);
+	return f != NULL;
 }
 
 void
@@ -471,8 +518,10 @@ list_area(struct session *s, TALLOC_CTX *mem, struct listing *l, const char *pat
 		if (is_child(path, s->area->folders[i]) && attrs_of(s, mem, s->area->folders[i], &a))
 			add_entry(l, place_base(s->area->folders[i]), &a);
 	for (struct file *f = s->area->files; f != NULL; f = f->next)
-		if (f->shown && is_child(path, f->path) && attrs_of(s, mem, f->path, &a))
+		if (f->shown && is_child(path, f->path)) {
+			attrs_of_file(s, mem, f, &a);
 			add_entry(l, place_base(f->path), &a);
+		}
 }
 
 static void
@@ -481,11 +530,14 @@ list_receipts(struct session *s, TALLOC_CTX *mem, struct listing *l)
 	struct talk_attrs a;
 
 	for (struct file *f = s->area->files; f != NULL; f = f->next) {
-		char *path = talloc_asprintf(mem, "/receipts%s.txt", f->path);
+		TALLOC_CTX *one = talloc_new(mem);
 
 		/* Files in folders have receipts too, but a flat list cannot show them. */
-		if (f->shown && strchr(f->path + 1, '/') == NULL && attrs_of(s, mem, path, &a))
-			add_entry(l, place_base(path), &a);
+		if (f->shown && strchr(f->path + 1, '/') == NULL) {
+			a = (struct talk_attrs){ strlen(receipt_text(s, one, f)), MODE_OURS, (uint64_t)now_seconds() };
+			add_entry(l, talloc_asprintf(one, "%s.txt", f->path + 1), &a);
+		}
+		talloc_free(one);
 	}
 }
 
@@ -593,11 +645,16 @@ rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
 	f->is_backup = f->is_backup || place_is_backup(place_base(to));
 	if (f->state == FILE_WHOLE_NOT_NAMED && final && (facts = read_text(mem, disk_path(s->warden, mem, f, ".json"))) != NULL) {
 		uploads_arrive(s->warden, f, s->number, id, talloc_steal(NULL, facts));
+	} else if (strcmp(to, "/manifest.json") == 0 && f->writer == 0 && (f->state == FILE_OTHER || f->state == FILE_PARTIAL)) {
+		/* Under its temporary name it was any file. */
+		uploads_record(s->warden, f);
+		examine(s->warden, f);
+		reply(s, id, STATUS_OK, "");
 	} else if (f->state == FILE_OTHER && final && !f->is_manifest && place_is_backup(place_base(to))) {
 		/* Under a backup's name what is none is refused, also when it comes by a rename. */
 		f->state = FILE_REFUSED;
 		area_set_reason(f, "this is no SQL Server backup");
-		uploads_record(s->warden, f);
+		uploads_record_and_remove(s->warden, f);
 		reply(s, id, STATUS_FAILURE, talloc_asprintf(mem, "%s: this is no SQL Server backup", to + 1));
 	} else {
 		uploads_record(s->warden, f);
@@ -668,23 +725,27 @@ names_space(struct session *s, struct talk_frame *fr)
 
 /* ---- a new version of what has arrived ---------------------------------------------------------------------------------------------- */
 
-struct seeding { struct warden *w; unsigned session; uint32_t id; uint64_t file; };
+struct seeding { struct warden *w; unsigned session; uint32_t id; uint64_t old, file; };
 
 static void
 on_seeded(void *ctx, bool good, const char *why)
 {
 	struct seeding *x = ctx;
 	struct session *s = session_of(x->w, x->session);
-	struct file *f = area_by_number(&x->w->areas, x->file);
+	struct file *f = area_by_number(&x->w->areas, x->file), *old = area_by_number(&x->w->areas, x->old);
+	bool goes_on = good && s != NULL && s->pair >= 0;
 
-	if (f != NULL)
-		f->settling = false;
-	if (s != NULL && s->pair >= 0 && f != NULL) {
-		if (good)
-			begin_upload(s, x->id, f, 0);
-		else
+	old->settling = f->settling = false;
+	if (goes_on) {
+		replace(x->w, old);
+		f->shown = true;
+		begin_upload(s, x->id, f, 0);
+	} else {
+		replace(x->w, f);
+		if (s != NULL && s->pair >= 0)
 			reply(s, x->id, STATUS_FAILURE, why);
 	}
+	uploads_settled(x->w, x->old);
 	talloc_free(x);
 }
 
@@ -695,16 +756,18 @@ names_seed(struct session *s, struct talk_frame *fr)
 	struct seeding *x;
 	struct journal_job job = { .done = on_seeded };
 
-	if (fr->body.short_of || old == NULL || old->area != s->area || old->state != FILE_ARRIVED || !old->shown) {
+	if (fr->body.short_of || old == NULL || old->area != s->area || old->state != FILE_ARRIVED || !old->shown ||
+	    old->settling) {
 		reply(s, fr->id, STATUS_FAILURE, "the file has changed; open it again");
 		return;
 	}
 	x = talloc_zero(NULL, struct seeding);
 	job.copy_from = disk_path(s->warden, x, old, "");
-	replace(s->warden, old);
+	/* The copy gets the name when it is there; until then nobody touches either. */
 	f = new_file(s, old->path);
-	f->settling = true;
-	*x = (struct seeding){ s->warden, s->number, fr->id, f->number };
+	f->shown = false;
+	f->settling = old->settling = true;
+	*x = (struct seeding){ s->warden, s->number, fr->id, old->number, f->number };
 	job.copy_to = disk_in(s->warden, x, f->area, "staging", f->key, "");
 	job.ctx = x;
 	journal_add(s->warden->journal, &job);

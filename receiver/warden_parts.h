@@ -42,6 +42,7 @@ struct session {
 	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
 	uint64_t reading;         /* READER: the file it examines */
+	bool told;                /* READER: it has said what the file is, once */
 };
 
 struct warden {
@@ -64,6 +65,9 @@ struct warden {
 
 int64_t now_seconds(void);
 struct session *session_of(struct warden *w, unsigned number);
+
+/* A file whose bytes are there is read by a locked-up process, which says what it is. Nobody else touches it meanwhile. */
+void examine(struct warden *w, struct file *f);
 
 /* Answers; a session that cannot be answered is ended. */
 void reply(struct session *s, uint32_t id, uint32_t status, const char *message);
@@ -99,6 +103,8 @@ void uploads_orphan(struct warden *w, struct session *s); /* the session is gone
 void uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, char *facts);
 /* Writes down what a file is now; tells Postgres when durable. */
 void uploads_record(struct warden *w, struct file *f);
+/* As well; then its bytes go. */
+void uploads_record_and_remove(struct warden *w, struct file *f);
 void uploads_feed(struct warden *w, struct file *f, json_t *record);
 /* Sessions whose OPEN waited for this file. */
 void uploads_settled(struct warden *w, uint64_t file);

@@ -14,7 +14,9 @@
 #include "common/text.h"
 #include "receiver/status_txt.h"
 
-enum { LEASE_TRIES = 20, LEASE_MS = 100, CPU_SECONDS = 120, BYTES_PER_CPU_SECOND = 20 * 1000 * 1000 };
+enum { LEASE_TRIES = 20, LEASE_MS = 100, CPU_SECONDS = 120, BYTES_PER_CPU_SECOND = 20 * 1000 * 1000, FINDINGS_MAX = 50 };
+
+static const char over_quota[] = "over the quota of this migration; ask for a larger one";
 
 /* ---- telling ------------------------------------------------------------------------------------------------- */
 
@@ -38,20 +40,37 @@ on_recorded(void *ctx, bool good, const char *why)
 	(void)why;
 	if (good && f != NULL)
 		uploads_feed(r->w, f, r->record);
+	/* Nobody asks for it again; without this a client could fill the memory with files that are gone. */
+	if (good && f != NULL && f->state == FILE_GONE)
+		area_forget(f);
 	json_decref(r->record);
 	talloc_free(r);
+}
+
+static void
+record(struct warden *w, struct file *f, bool removes)
+{
+	struct recorded *r = talloc_zero(NULL, struct recorded);
+	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r };
+
+	if (removes)
+		job.remove = disk_in(w, r, f->area, "staging", f->key, "");
+	r->w = w;
+	r->file = f->number;
+	r->record = json_incref(job.record);
+	journal_add(w->journal, &job);
 }
 
 void
 uploads_record(struct warden *w, struct file *f)
 {
-	struct recorded *r = talloc_zero(NULL, struct recorded);
-	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r };
+	record(w, f, false);
+}
 
-	r->w = w;
-	r->file = f->number;
-	r->record = json_incref(job.record);
-	journal_add(w->journal, &job);
+void
+uploads_record_and_remove(struct warden *w, struct file *f)
+{
+	record(w, f, true);
 }
 
 void
@@ -149,6 +168,22 @@ on_arrived(void *ctx, bool good, const char *why)
 	answer_arrival(a, STATUS_FAILURE, talloc_asprintf(a, "the arrival could not be recorded (%s); nothing is lost, close the file again later", why));
 }
 
+/* A session's words: only what looks like one of the reader's is believed to be one. */
+static void
+take_findings(struct file *f, const json_t *facts)
+{
+	const json_t *said = json_object_get(facts, "findings");
+
+	json_decref(f->findings);
+	f->findings = json_array();
+	for (size_t i = 0; i < json_array_size(said) && json_array_size(f->findings) < FINDINGS_MAX; i++) {
+		const char *word = json_string_value(json_array_get(said, i));
+
+		if (word != NULL && word[0] != '\0' && strlen(word) < 40 && word[strspn(word, "abcdefghijklmnopqrstuvwxyz-")] == '\0')
+			json_array_append_new(f->findings, json_string(word));
+	}
+}
+
 /* The file is frozen; from here it is only read. */
 static void
 journal_arrival(struct arrival *a, struct file *f)
@@ -164,8 +199,7 @@ journal_arrival(struct arrival *a, struct file *f)
 	f->arrived_at = f->mtime = now_seconds();
 	f->writer = 0;
 	area_set_reason(f, NULL);
-	json_decref(f->findings);
-	f->findings = json_incref(json_object_get(facts, "findings"));
+	take_findings(f, facts);
 	a->line = arrival_line(a, w, s, f, facts);
 	job.record = file_record(f);
 	a->record = json_incref(job.record);
@@ -265,6 +299,8 @@ journal_closing(struct warden *w, struct file *f, unsigned session, uint32_t id,
 	}
 	if (f->state == FILE_REFUSED)
 		job.remove = disk_in(w, c, f->area, "staging", f->key, "");
+	else
+		job.sync = disk_in(w, c, f->area, "staging", f->key, "");
 	f->writer = 0;
 	f->settling = true;
 	job.record = file_record(f);
@@ -300,12 +336,16 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 	f->mtime = now_seconds();
 	f->whole = verdict == TALK_WHOLE;
 	area_set_reason(f, reason);
-	if (json_is_array(json_object_get(parsed, "findings"))) {
-		json_decref(f->findings);
-		f->findings = json_incref(json_object_get(parsed, "findings"));
-	}
+	if (json_is_array(json_object_get(parsed, "findings")))
+		take_findings(f, parsed);
 	f->is_backup = f->is_backup || json_array_size(json_object_get(parsed, "sets")) > 0;
 	json_decref(parsed);
+	/* It got a backup's name while it was open. */
+	if (verdict == TALK_OTHER && !temporary && place_is_backup(place_base(f->path))) {
+		verdict = TALK_REFUSED;
+		reason = talloc_asprintf(mem, "%s: this is no SQL Server backup", name);
+		area_set_reason(f, reason);
+	}
 	switch (verdict) {
 	case TALK_WHOLE:
 		if (!temporary) {
@@ -337,6 +377,35 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 	talloc_free(mem);
 }
 
+static uint64_t
+size_on_disk(struct warden *w, const struct file *f)
+{
+	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
+	struct stat st;
+	uint64_t size = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+
+	talloc_free(path);
+	return size;
+}
+
+/*
+ * How many bytes a file really has, cut to what the session says: beyond that nothing is certain. A session that was
+ * taken over may say anything, and the quota goes by this.
+ */
+static uint64_t
+as_on_disk(struct warden *w, const struct file *f, uint64_t said)
+{
+	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
+	uint64_t size = size_on_disk(w, f);
+
+	if (size > said && truncate(path, (off_t)said) != 0)
+		log_warning("a partial cannot be cut", "file", f->key, NULL);
+	else if (size > said)
+		size = said;
+	talloc_free(path);
+	return size;
+}
+
 void
 uploads_closed(struct session *s, struct talk_frame *fr)
 {
@@ -344,16 +413,18 @@ uploads_closed(struct session *s, struct talk_frame *fr)
 	uint64_t number = bytes_u64(&fr->body);
 	uint8_t verdict = bytes_u8(&fr->body);
 	uint64_t bytes = bytes_u64(&fr->body);
-	char *sha = talk_take_text(&fr->body, mem), *reason = talk_take_text(&fr->body, mem), *facts = take_facts(fr, mem);
+	char *sha = talk_take_text(&fr->body, mem), *reason = talk_take_text(&fr->body, mem), *facts;
 	struct file *f = area_by_number(&s->warden->areas, s->reading != 0 ? s->reading : number);
-	bool is_his = f != NULL && (s->reading == f->number || (f->area == s->area && f->writer == s->number));
+	bool is_his = f != NULL && (s->reading == f->number || (f->area == s->area && f->writer == s->number && !f->settling));
 
+	facts = is_his ? take_facts(fr, mem) : NULL;
 	talk_close_fds(fr);
 	if (fr->body.short_of || !is_his) {
-		/* Taken over by another connection: its bytes are somebody else's now. */
-		reply(s, fr->id, STATUS_FAILURE, "resumed from another connection");
+		/* Its bytes are somebody else's now. */
+		reply(s, fr->id, STATUS_FAILURE, f == NULL || f->state == FILE_GONE ? "the name has gone to a newer upload"
+		      : f->area == s->area && f->reason != NULL ? f->reason : "resumed from another connection");
 	} else {
-		f->bytes = bytes;
+		f->bytes = verdict == TALK_WHOLE ? bytes : as_on_disk(s->warden, f, bytes);
 		snprintf(f->sha256, sizeof(f->sha256), "%s", strlen(sha) == 64 && strspn(sha, "0123456789abcdef") == 64 ? sha : "");
 		if (verdict == TALK_WHOLE && f->sha256[0] == '\0')
 			verdict = TALK_PARTIAL;
@@ -382,34 +453,40 @@ uploads_credit(struct session *s, uint64_t bytes)
 void
 uploads_progress(struct session *s, struct talk_frame *fr)
 {
-	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body);
+	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body), size;
 	struct file *f = area_by_number(&s->warden->areas, number);
+	struct talk_out out;
+	struct err err = { 0 };
+	unsigned files;
 
-	if (fr->body.short_of || f == NULL || f->writer != s->number)
+	if (fr->body.short_of || f == NULL || f->writer != s->number || f->settling)
 		return;
+	size = size_on_disk(s->warden, f);
+	bytes = bytes < size ? bytes : size;
 	if (bytes > f->bytes)
 		s->bytes += bytes - f->bytes;
 	f->bytes = bytes;
 	f->mtime = now_seconds();
 	renew_cpu(s);
 	feed_progress(s->warden->feed, f->key, (int64_t)bytes);
+	/* Each OPEN was told what was left then; several uploads at once share it. */
+	if (area_used(s->area, &files) - bytes + size <= s->quota_bytes)
+		return;
+	talk_start(&out, TALK_REVOKE, 0);
+	talk_u64(&out, number);
+	talk_text(&out, over_quota);
+	if (!talk_send(s->pair, &out, &err))
+		session_end(s, "it does not listen");
 }
 
 static void
 let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
 {
-	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
-	struct stat st;
-
-	/* Beyond the bytes without a hole nothing is certain. */
-	if (stat(path, &st) == 0 && (uint64_t)st.st_size > bytes && truncate(path, (off_t)bytes) != 0)
-		log_warning("a partial cannot be cut", "file", f->key, NULL);
-	f->bytes = bytes;
+	f->bytes = as_on_disk(w, f, bytes);
 	f->writer = 0;
 	f->state = FILE_PARTIAL;
 	area_set_reason(f, why);
 	uploads_record(w, f);
-	talloc_free(path);
 }
 
 void
@@ -417,10 +494,12 @@ uploads_revoked(struct session *s, struct talk_frame *fr)
 {
 	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body);
 	struct file *f = area_by_number(&s->warden->areas, number);
+	unsigned files;
 
-	if (fr->body.short_of || f == NULL || f->writer != s->number)
+	if (fr->body.short_of || f == NULL || f->writer != s->number || f->settling)
 		return;
-	let_go(s->warden, f, bytes, "resumed from another connection");
+	f->bytes = as_on_disk(s->warden, f, bytes);
+	let_go(s->warden, f, f->bytes, area_used(s->area, &files) > s->quota_bytes ? over_quota : "resumed from another connection");
 	uploads_settled(s->warden, number);
 }
 
@@ -439,8 +518,9 @@ uploads_orphan(struct warden *w, struct session *s)
 		struct file *f = area_by_number(&w->areas, s->reading);
 
 		/* The reader died over it: it stays what it is, and nobody waits for it any more. */
-		if (f != NULL && f->settling && f->state != FILE_ARRIVED)
+		if (f != NULL && f->settling && !s->told)
 			f->settling = false;
-		uploads_settled(w, s->reading);
+		if (!s->told)
+			uploads_settled(w, s->reading);
 	}
 }

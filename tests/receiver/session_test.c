@@ -42,6 +42,7 @@ struct world {
 	struct told closed;
 	unsigned n_closed, n_progress, n_revoked, n_reaped;
 	uint64_t mtime, limit;
+	uint32_t newest_version; /* what a reader is told; 0 any */
 	enum talk_type at_progress; /* said to a session at its first PROGRESS */
 	char *notes;
 };
@@ -283,6 +284,7 @@ spawn(struct world *w, int fd, enum talk_kind kind, const char *name)
 	talk_u8(&out, (uint8_t)kind);
 	talk_text(&out, "127.0.0.1");
 	talk_text(&out, name);
+	talk_policy(&out, &(struct talk_policy){ .migration = "m-1", .newest_version = w->newest_version });
 	talk_fd(&out, fd);
 	talk_fd(&out, pair[1]);
 	assert_true(talk_send(w->spawner, &out, &err));
@@ -706,6 +708,12 @@ a_reader_says_what_a_file_is(void **state)
 	assert_int_equal(w->n_closed, 1);
 	assert_int_equal(w->closed.verdict, TALK_WHOLE);
 	assert_string_equal(w->closed.sha256, w->backup.sha256);
+	/* By the policy of its migration, as it would have been while it came in. */
+	w->newest_version = 869;
+	spawn(w, open(talloc_asprintf(w, "%s/full.bak", w->dir), O_RDONLY | O_CLOEXEC), TALK_READER, "sub/full.bak");
+	wait_for_quiet(w);
+	assert_int_equal(w->n_closed, 2);
+	assert_int_equal(w->closed.verdict, TALK_REFUSED);
 }
 
 static void

@@ -1,0 +1,833 @@
+/*
+ * The real warden with its journal, files and listener; this program plays the spawner and the sessions, well-behaved
+ * ones and ones that were taken over. The warden starts its own binary as spawner, which is this one: its "host key" is
+ * the socket on which every session is handed to the test. Postgres is away all the time, the keys come from the copy
+ * on disk.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "receiver/talk.h"
+#include "receiver/warden.h"
+#include "tests/receiver/sample.h"
+
+enum { OK = 0, FAILURE = 4 };
+enum { READ = 1, WRITE = 2, CREAT = 8, TRUNC = 16 };
+enum { PATIENCE_MS = 20000, QUOTA = 4000000, QUOTA_FILES = 6 };
+
+/* ---- the spawner ------------------------------------------------------------------------------------------------ */
+
+static int
+connect_unix(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	return connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 ? fd : -1;
+}
+
+/* The process that stands for a session: it holds nothing and waits to be killed. */
+static pid_t
+stand_in(void)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int fd = 3; fd < 64; fd++)
+		close(fd);
+	for (;;)
+		pause();
+}
+
+static void
+play_spawner(const char *path)
+{
+	static struct talk_frame f;
+	static struct talk_out out;
+	struct err err = { 0 };
+	int test = connect_unix(path);
+
+	talk_start(&out, TALK_READY, 0);
+	talk_text(&out, "ssh-ed25519 SHA256:none\n");
+	if (test < 0 || !talk_send(3, &out, &err))
+		_exit(1);
+	while (talk_receive(3, &f, &err) == 1) {
+		uint32_t number;
+		pid_t pid;
+		int pidfd;
+
+		if (f.type == TALK_REAP)
+			waitpid((pid_t)bytes_u32(&f.body), NULL, WNOHANG);
+		if (f.type != TALK_SPAWN)
+			continue;
+		number = bytes_u32(&f.body);
+		pid = stand_in();
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		talk_start(&out, TALK_SPAWNED, 0);
+		talk_u32(&out, number);
+		talk_u32(&out, (uint32_t)pid);
+		talk_fd(&out, pidfd);
+		talk_send(3, &out, &err);
+		close(pidfd);
+		talk_start(&out, TALK_SPAWN, (uint32_t)pid);
+		talk_u8(&out, bytes_u8(&f.body));
+		talk_fd(&out, f.fds[0]);
+		talk_fd(&out, f.fds[1]);
+		talk_send(test, &out, &err);
+		talk_close_fds(&f);
+	}
+	_exit(0);
+}
+
+/* ---- the world ---------------------------------------------------------------------------------------------------- */
+
+struct world {
+	char dir[100], spool[140], ready[140], socket[140];
+	struct config config;
+	char *host_key;
+	int listener, spawner;
+	pid_t warden;
+	unsigned port;
+	struct sample whole;
+	uint32_t id;
+	struct played *reader; /* the last that was started */
+};
+
+struct played { int conn, pair, client; pid_t pid; enum talk_kind kind; struct talk_frame frame; uint32_t status; char *message; };
+
+static void
+wait_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+}
+
+static void
+start_warden(struct world *w)
+{
+	FILE *f = NULL;
+	int pid = 0;
+
+	unlink(w->ready);
+	w->warden = fork();
+	if (w->warden == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(warden_main(&w->config, w->ready));
+	}
+	wait_readable(w->listener);
+	w->spawner = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
+	for (int i = 0; i < PATIENCE_MS / 10 && (f = fopen(w->ready, "re")) == NULL; i++)
+		usleep(10000);
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%u %d", &w->port, &pid), 2);
+	fclose(f);
+	assert_int_equal(pid, w->warden);
+}
+
+static void
+kill_warden(struct world *w)
+{
+	int status = 0;
+
+	/* A warden that has died by itself is what most of these tests are about. */
+	assert_int_equal(waitpid(w->warden, &status, WNOHANG), 0);
+	kill(w->warden, SIGKILL);
+	waitpid(w->warden, &status, 0);
+	close(w->spawner);
+}
+
+static int
+make_world(void **state)
+{
+	struct world *w = talloc_zero(NULL, struct world);
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char path[200];
+	FILE *f;
+
+	snprintf(w->dir, sizeof(w->dir), "%s/landfall-warden-XXXXXX", getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->spool, sizeof(w->spool), "%s/spool", w->dir);
+	snprintf(w->ready, sizeof(w->ready), "%s/ready", w->dir);
+	snprintf(w->socket, sizeof(w->socket), "%s/spawner", w->dir);
+	mkdir(w->spool, 0700);
+	snprintf(path, sizeof(path), "%s/keys.json", w->spool);
+	f = fopen(path, "we");
+	fprintf(f, "{\"migrations\":[{\"id\":\"m-0001\",\"database\":\"Sa]l'es\",\"quota_bytes\":%d,\"quota_files\":%d,\"newest_version\":904}],"
+	        "\"keys\":[{\"migration\":\"m-0001\",\"blob\":\"AAA\",\"from\":[],\"expires\":null}]}", QUOTA, QUOTA_FILES);
+	fclose(f);
+	w->host_key = w->socket;
+	w->config.postgres.host = w->dir; /* no socket in it */
+	w->config.postgres.port = 5432;
+	w->config.postgres.database = w->config.postgres.receiver.user = (char *)(uintptr_t)"none";
+	w->config.receiver = (struct config_receiver){ .listen = (char *)(uintptr_t)"127.0.0.1:0", .host_keys = &w->host_key, .n_host_keys = 1,
+		.spool = w->spool, .max_sessions = 50, .max_sessions_per_migration = 16, .max_unauthenticated = 20, .min_free_bytes = 1 };
+	w->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket);
+	assert_int_equal(bind(w->listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(w->listener, 5), 0);
+	w->whole = sample_make(w, 64, 904);
+	start_warden(w);
+	*state = w;
+	return 0;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int
+end_world(void **state)
+{
+	struct world *w = *state;
+
+	kill_warden(w);
+	close(w->listener);
+	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	talloc_free(w);
+	return 0;
+}
+
+/* ---- a session ------------------------------------------------------------------------------------------------------ */
+
+/* The next one the warden wants: for a connection, or a reader. */
+static struct played *
+next_session(struct world *w)
+{
+	struct played *p = talloc_zero(w, struct played);
+	struct err err = { 0 };
+
+	wait_readable(w->spawner);
+	assert_int_equal(talk_receive(w->spawner, &p->frame, &err), 1);
+	p->pid = (pid_t)p->frame.id;
+	p->kind = (enum talk_kind)bytes_u8(&p->frame.body);
+	p->conn = p->frame.fds[0];
+	p->pair = p->frame.fds[1];
+	p->client = -1;
+	return p;
+}
+
+static void
+put(struct world *w, struct talk_out *out, enum talk_type type)
+{
+	talk_start(out, type, ++w->id);
+}
+
+static void
+send_out(struct played *p, struct talk_out *out)
+{
+	struct err err = { 0 };
+
+	assert_true(talk_send(p->pair, out, &err));
+}
+
+/* The next frame; false at the end of the pair. */
+static bool
+hear(struct played *p)
+{
+	struct err err = { 0 };
+
+	wait_readable(p->pair);
+	return talk_receive(p->pair, &p->frame, &err) == 1;
+}
+
+static uint32_t
+ask(struct world *w, struct played *p, struct talk_out *out)
+{
+	send_out(p, out);
+	do
+		assert_true(hear(p));
+	while (p->frame.type != TALK_REPLY || p->frame.id != w->id);
+	p->status = bytes_u32(&p->frame.body);
+	p->message = talk_take_text(&p->frame.body, p);
+	return p->status;
+}
+
+static struct played *
+log_in(struct world *w)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons((uint16_t)w->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static struct talk_out out;
+	struct played *p;
+
+	assert_int_equal(connect(client, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	while ((p = next_session(w))->kind == TALK_READER)
+		w->reader = p;
+	p->client = client;
+	put(w, &out, TALK_LOGIN);
+	talk_text(&out, "m-0001");
+	talk_text(&out, "AAA");
+	talk_text(&out, "test");
+	assert_int_equal(ask(w, p, &out), OK);
+	return p;
+}
+
+static void
+leave(struct played *p)
+{
+	close(p->pair);
+	close(p->conn);
+	if (p->client >= 0)
+		close(p->client);
+	p->pair = p->conn = p->client = -1;
+}
+
+struct opened { int fd; struct talk_opened o; };
+
+static struct opened
+open_it(struct world *w, struct played *p, const char *path, uint32_t flags)
+{
+	static struct talk_out out;
+	struct opened x = { .fd = -1 };
+
+	put(w, &out, TALK_OPEN);
+	talk_text(&out, path);
+	talk_u32(&out, flags);
+	if (ask(w, p, &out) == OK) {
+		talk_take_opened(&p->frame.body, &x.o);
+		x.fd = p->frame.fds[0];
+	}
+	return x;
+}
+
+static struct opened
+start_upload(struct world *w, struct played *p, const char *path, const void *mem, size_t len)
+{
+	struct opened x = open_it(w, p, path, WRITE | CREAT | TRUNC);
+
+	assert_int_equal(p->status, OK);
+	assert_int_equal(pwrite(x.fd, mem, len, 0), len);
+	return x;
+}
+
+static void
+put_closed(struct world *w, struct talk_out *out, uint64_t upload, enum talk_verdict verdict, uint64_t bytes, const char *sha, const char *facts)
+{
+	struct err err = { 0 };
+
+	put(w, out, TALK_CLOSED);
+	talk_u64(out, upload);
+	talk_u8(out, (uint8_t)verdict);
+	talk_u64(out, bytes);
+	talk_text(out, sha);
+	talk_text(out, verdict == TALK_REFUSED ? "no good" : "");
+	talk_fd(out, talk_memfd("facts", facts, strlen(facts), &err));
+}
+
+static uint32_t
+close_it(struct world *w, struct played *p, struct opened *x, enum talk_verdict verdict, uint64_t bytes, const char *sha, const char *facts)
+{
+	static struct talk_out out;
+
+	if (x->fd >= 0)
+		close(x->fd);
+	x->fd = -1;
+	put_closed(w, &out, x->o.upload, verdict, bytes, sha, facts);
+	ask(w, p, &out);
+	close(out.fds[0]);
+	return p->status;
+}
+
+static const char whole_facts[] = "{\"findings\":[],\"sets\":[{\"DatabaseName\":\"Sales\"}]}";
+
+static uint32_t
+arrive(struct world *w, struct played *p, const char *path)
+{
+	struct opened x = start_upload(w, p, path, w->whole.mem, w->whole.len);
+
+	return close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts);
+}
+
+static uint32_t
+one_path(struct world *w, struct played *p, enum talk_type type, const char *path)
+{
+	static struct talk_out out;
+
+	put(w, &out, type);
+	talk_text(&out, path);
+	return ask(w, p, &out);
+}
+
+static uint32_t
+rename_it(struct world *w, struct played *p, const char *from, const char *to)
+{
+	static struct talk_out out;
+
+	put(w, &out, TALK_RENAME);
+	talk_text(&out, from);
+	talk_text(&out, to);
+	talk_u8(&out, 0);
+	return ask(w, p, &out);
+}
+
+static uint64_t
+size_of(struct world *w, struct played *p, const char *path)
+{
+	struct talk_attrs a;
+
+	assert_int_equal(one_path(w, p, TALK_STAT, path), OK);
+	talk_take_attrs(&p->frame.body, &a);
+	return a.size;
+}
+
+/* The text of one of the files that are ours. */
+static char *
+text_of(struct world *w, struct played *p, const char *path)
+{
+	struct opened x = open_it(w, p, path, READ);
+	char *text = talloc_zero_array(w, char, 65536);
+
+	assert_int_equal(p->status, OK);
+	assert_true(pread(x.fd, text, 65535, 0) >= 0);
+	close(x.fd);
+	return text;
+}
+
+static uint64_t
+bytes_in(struct world *w, const char *folder)
+{
+	char *command = talloc_asprintf(w, "find %s/areas/m-0001/%s -type f -printf '%%s\\n' | awk '{ s += $1 } END { print s + 0 }'", w->spool, folder);
+	FILE *f = popen(command, "re");
+	unsigned long long n = 0;
+
+	assert_int_equal(fscanf(f, "%llu", &n), 1);
+	pclose(f);
+	return n;
+}
+
+/* Until it is so; the journal's thread takes its time. */
+static bool
+comes_to(struct world *w, const char *folder, uint64_t bytes)
+{
+	for (int i = 0; i < PATIENCE_MS / 20; i++) {
+		if (bytes_in(w, folder) == bytes)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+/* The journal has a line with that in it: what was asked for is durable. */
+static bool
+journal_says(struct world *w, const char *what)
+{
+	char *path = talloc_asprintf(w, "%s/journal.log", w->spool), line[65536];
+
+	for (int i = 0; i < PATIENCE_MS / 20; i++) {
+		FILE *f = fopen(path, "re");
+		bool found = false;
+
+		while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+			found = found || strstr(line, what) != NULL;
+		if (f != NULL)
+			fclose(f);
+		if (found)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+static unsigned
+journal_lines(struct world *w, const char *what)
+{
+	char *path = talloc_asprintf(w, "%s/journal.log", w->spool), line[65536];
+	FILE *f = fopen(path, "re");
+	unsigned n = 0;
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, what) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* Killed, and started again. */
+static struct played *
+come_back(struct world *w)
+{
+	kill_warden(w);
+	start_warden(w);
+	return log_in(w);
+}
+
+/* ---- arriving, and dying -------------------------------------------------------------------------------------------- */
+
+static void
+what_was_acknowledged_is_there_after_a_kill(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	assert_non_null(strstr(p->message, "a.bak arrived"));
+	x = start_upload(w, p, "/b.bak", w->whole.mem, 5000);
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 5000, "", "{}"), OK);
+	p = come_back(w);
+	assert_int_equal(size_of(w, p, "/a.bak"), w->whole.len);
+	assert_int_equal(size_of(w, p, "/b.bak"), 5000);
+	assert_true(bytes_in(w, "vault") > w->whole.len);
+	x = open_it(w, p, "/a.bak", READ);
+	assert_int_equal(lseek(x.fd, 0, SEEK_END), w->whole.len);
+	/* What a client has closed was judged then. */
+	assert_null(w->reader);
+}
+
+/* Bytes came out of order and the receiver was killed: the size on disk says nothing about the middle. */
+static void
+a_hole_is_cut_off_after_a_kill(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = open_it(w, p, "/holed.bak", WRITE | CREAT);
+	const size_t from = 131072, to = 262144;
+
+	assert_int_equal(pwrite(x.fd, w->whole.mem, from, 0), from);
+	assert_int_equal(pwrite(x.fd, w->whole.mem + to, w->whole.len - to, (off_t)to), w->whole.len - to);
+	assert_true(journal_says(w, "holed.bak"));
+	p = come_back(w);
+	assert_true(size_of(w, p, "/holed.bak") <= from);
+	assert_true(size_of(w, p, "/holed.bak") >= from - 65536);
+}
+
+static struct played *
+left_open(struct world *w, const char *path)
+{
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, path, w->whole.mem, w->whole.len);
+
+	assert_true(journal_says(w, path + 1));
+	close(x.fd);
+	p = come_back(w);
+	assert_non_null(w->reader);
+	assert_int_equal(lseek(w->reader->conn, 0, SEEK_END), w->whole.len);
+	close(w->reader->conn);
+	return p;
+}
+
+static void
+what_nobody_closed_is_read_again_and_arrives_if_whole(void **state)
+{
+	struct world *w = *state;
+	struct played *p = left_open(w, "/left.bak");
+	struct opened x = { .fd = -1 };
+	static struct talk_out out;
+
+	assert_int_equal(close_it(w, w->reader, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
+	assert_true(journal_says(w, "\"arrived\""));
+	/* It speaks once: an arrived file is not taken back. */
+	put_closed(w, &out, 0, TALK_PARTIAL, 0, "", "{}");
+	send_out(w->reader, &out);
+	while (hear(w->reader))
+		;
+	assert_int_equal(size_of(w, p, "/left.bak"), w->whole.len);
+	assert_int_equal(open_it(w, p, "/left.bak", READ).fd >= 0, true);
+}
+
+static void
+a_reader_is_nobody(void **state)
+{
+	struct world *w = *state;
+	static struct talk_out out;
+
+	left_open(w, "/left.bak");
+	put(w, &out, TALK_LOGIN);
+	talk_text(&out, "m-0001");
+	talk_text(&out, "AAA");
+	talk_text(&out, "taken over");
+	send_out(w->reader, &out);
+	while (hear(w->reader))
+		assert_int_not_equal(w->reader->frame.type, TALK_REPLY);
+}
+
+static void
+a_client_that_resumes_does_not_wait_for_a_reader(void **state)
+{
+	struct world *w = *state;
+	struct played *p = left_open(w, "/left.bak");
+	struct opened x = open_it(w, p, "/left.bak", WRITE);
+
+	assert_int_equal(p->status, OK);
+	assert_int_equal(x.o.size, w->whole.len);
+	assert_int_equal(close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
+}
+
+/* ---- sessions that were taken over ------------------------------------------------------------------------------------ */
+
+static void
+odd_facts_hurt_nobody(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, "/odd.bak", w->whole.mem, w->whole.len);
+
+	assert_int_equal(close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, "{\"findings\":[1,null,{},\"TDE\\u001b\",\"tde\"],\"sets\":[7]}"), OK);
+	x = start_upload(w, p, "/odd2.bak", w->whole.mem, 100);
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", "{\"findings\":[1,[]],\"sets\":{}}"), OK);
+	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "note: tde"));
+	assert_non_null(strstr(text_of(w, p, "/receipts/odd.bak.txt"), "note    tde"));
+	x = start_upload(w, p, "/odd3.bak", w->whole.mem, 100);
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", "[{"), OK);
+}
+
+static void
+a_file_that_is_still_held_does_not_arrive(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, "/held.bak", w->whole.mem, w->whole.len);
+	int held = dup(x.fd);
+	static struct talk_out out;
+
+	close(x.fd);
+	put_closed(w, &out, x.o.upload, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts);
+	send_out(p, &out);
+	while (hear(p))
+		assert_true(p->frame.type != TALK_REPLY || bytes_u32(&p->frame.body) == FAILURE);
+	close(held);
+	p = log_in(w);
+	assert_int_equal(journal_lines(w, "\"arrived\""), 0);
+	assert_int_equal(size_of(w, p, "/held.bak"), w->whole.len);
+}
+
+/* The end of the pair is the end of the session, or it could go on writing into what somebody else resumes. */
+static void
+a_session_that_lets_go_of_the_warden_is_killed(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	pid_t pid = p->pid;
+
+	leave(p);
+	for (int i = 0; i < PATIENCE_MS / 10 && kill(pid, 0) == 0; i++)
+		usleep(10000);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+static void
+lies_about_sizes_do_not_help(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, "/less.bak", w->whole.mem, w->whole.len);
+
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 1000, "", "{}"), OK);
+	assert_true(comes_to(w, "staging", 1000));
+	x = start_upload(w, p, "/more.bak", w->whole.mem, 100);
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, UINT64_MAX, "", "{}"), OK);
+	assert_int_equal(size_of(w, p, "/more.bak"), 100);
+	x = start_upload(w, p, "/fake.bak", w->whole.mem, 100);
+	assert_int_equal(close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), FAILURE);
+	assert_int_equal(journal_lines(w, "\"arrived\""), 0);
+	x = start_upload(w, p, "/again.bak", w->whole.mem, 100);
+	assert_int_equal(p->status, OK); /* what was said to be huge did not use the quota up */
+}
+
+/* ---- quotas ------------------------------------------------------------------------------------------------------------ */
+
+static void
+progress(struct world *w, struct played *p, const struct opened *x, uint64_t bytes)
+{
+	static struct talk_out out;
+
+	put(w, &out, TALK_PROGRESS);
+	talk_u64(&out, x->o.upload);
+	talk_u64(&out, bytes);
+	talk_text(&out, "");
+	send_out(p, &out);
+}
+
+static void
+uploads_at_once_share_the_quota(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w), *q = log_in(w);
+	struct opened x = open_it(w, p, "/x.bak", WRITE | CREAT), y = open_it(w, q, "/y.bak", WRITE | CREAT);
+	static struct talk_out out;
+	char *why;
+
+	assert_int_equal(ftruncate(x.fd, QUOTA * 3 / 4), 0);
+	assert_int_equal(ftruncate(y.fd, QUOTA / 2), 0);
+	progress(w, p, &x, QUOTA * 3 / 4);
+	assert_int_equal(size_of(w, p, "/x.bak"), QUOTA * 3 / 4); /* the warden has heard it */
+	progress(w, q, &y, 0); /* which is not what is on disk */
+	assert_true(hear(q));
+	assert_int_equal(q->frame.type, TALK_REVOKE);
+	assert_int_equal(bytes_u64(&q->frame.body), y.o.upload);
+	why = talk_take_text(&q->frame.body, w);
+	assert_non_null(strstr(why, "over the quota"));
+	close(y.fd);
+	put(w, &out, TALK_REVOKED);
+	talk_u64(&out, y.o.upload);
+	talk_u64(&out, QUOTA / 2);
+	send_out(q, &out);
+	y.fd = -1;
+	assert_int_equal(close_it(w, q, &y, TALK_PARTIAL, QUOTA / 2, "", "{}"), FAILURE);
+	assert_non_null(strstr(q->message, "over the quota"));
+}
+
+static void
+files_are_counted_but_may_be_resumed(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x;
+
+	for (int i = 0; i < QUOTA_FILES; i++) {
+		x = start_upload(w, p, talloc_asprintf(w, "/%d.bak", i), "hello", 5);
+		assert_int_equal(close_it(w, p, &x, i < 3 ? TALK_REFUSED : TALK_PARTIAL, 5, "", "{}"), i < 3 ? FAILURE : OK);
+	}
+	assert_true(comes_to(w, "staging", (QUOTA_FILES - 3) * 5));
+	open_it(w, p, "/one-more.bak", WRITE | CREAT);
+	assert_int_equal(p->status, FAILURE);
+	assert_non_null(strstr(p->message, "quota"));
+	assert_int_equal(open_it(w, p, "/5.bak", WRITE).o.size, 5);
+	/* What was refused can be removed, which makes room. */
+	assert_int_equal(one_path(w, p, TALK_REMOVE, "/0.bak"), OK);
+	open_it(w, p, "/one-more.bak", WRITE | CREAT);
+	assert_int_equal(p->status, OK);
+}
+
+/* It is pasted into a server as it stands. */
+static void
+the_readme_quotes_the_database(void **state)
+{
+	struct world *w = *state;
+	char *text = text_of(w, log_in(w), "/README.txt");
+
+	assert_non_null(strstr(text, "BACKUP DATABASE [Sa]]l'es] TO DISK = N'Sa_l_es_full.bak' WITH"));
+	assert_non_null(strstr(text, "RESTORE DATABASE [Sa]]l'es] WITH RECOVERY"));
+}
+
+/* ---- names --------------------------------------------------------------------------------------------------------------- */
+
+static void
+no_backup_gets_a_backups_name_by_a_rename(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, "/a.txt", "hello", 5);
+
+	assert_int_equal(close_it(w, p, &x, TALK_OTHER, 5, "", "{}"), OK);
+	assert_true(comes_to(w, "staging", 5));
+	assert_int_equal(rename_it(w, p, "/a.txt", "/a.bak"), FAILURE);
+	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "refused"));
+	assert_true(comes_to(w, "staging", 0)); /* nor do its bytes stay where no quota counts them */
+	x = start_upload(w, p, "/b.txt", "hello", 5);
+	assert_int_equal(rename_it(w, p, "/b.txt", "/b.bak"), OK);
+	assert_int_equal(close_it(w, p, &x, TALK_OTHER, 5, "", "{}"), FAILURE);
+	assert_true(comes_to(w, "staging", 0));
+}
+
+/* As WinSCP, lftp and rclone send it. */
+static void
+a_manifest_may_come_under_a_temporary_name(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w), *reader;
+	struct opened x = start_upload(w, p, "/manifest.json.filepart", "{}", 2);
+
+	assert_int_equal(close_it(w, p, &x, TALK_OTHER, 2, "", "{}"), OK);
+	assert_int_equal(rename_it(w, p, "/manifest.json.filepart", "/manifest.json"), OK);
+	reader = next_session(w);
+	assert_int_equal(reader->kind, TALK_READER);
+	assert_int_equal(close_it(w, reader, &x, TALK_MANIFEST, 2, "", "{\"end\":true}"), OK);
+	assert_true(journal_says(w, "\"kind\":\"manifest\""));
+}
+
+static void
+a_name_that_is_opened_anew_leaves_the_old_handle_behind(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, "/a.bak", w->whole.mem, 100), y = start_upload(w, p, "/a.bak", w->whole.mem, 200);
+
+	assert_true(x.o.upload != y.o.upload);
+	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", "{}"), FAILURE);
+	assert_int_equal(close_it(w, p, &y, TALK_PARTIAL, 200, "", "{}"), OK);
+	assert_int_equal(size_of(w, p, "/a.bak"), 200);
+	assert_true(comes_to(w, "staging", 200));
+	p = come_back(w);
+	assert_int_equal(size_of(w, p, "/a.bak"), 200);
+	assert_int_equal(bytes_in(w, "staging"), 200);
+}
+
+static void
+a_new_version_that_cannot_be_begun_leaves_the_old_one(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x;
+	static struct talk_out out;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	x = open_it(w, p, "/a.bak", WRITE);
+	assert_true(x.o.arrived);
+	assert_int_equal(system(talloc_asprintf(w, "mv %s/areas/m-0001/vault/*.bak %s/away", w->spool, w->dir)), 0);
+	put(w, &out, TALK_SEED);
+	talk_u64(&out, x.o.upload);
+	assert_int_equal(ask(w, p, &out), FAILURE);
+	assert_int_equal(size_of(w, p, "/a.bak"), w->whole.len);
+	assert_int_equal(system(talloc_asprintf(w, "mv %s/away %s/areas/m-0001/vault/$(ls %s/areas/m-0001/vault | sed 's/json$/bak/')", w->dir, w->spool,
+	                                        w->spool)), 0);
+	put(w, &out, TALK_SEED);
+	talk_u64(&out, x.o.upload);
+	assert_int_equal(ask(w, p, &out), OK);
+	talk_take_opened(&p->frame.body, &x.o);
+	assert_int_equal(x.o.size, w->whole.len);
+	assert_false(x.o.arrived);
+	p = come_back(w);
+	assert_int_equal(size_of(w, p, "/a.bak"), w->whole.len);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
+		TEST(what_was_acknowledged_is_there_after_a_kill), TEST(a_hole_is_cut_off_after_a_kill),
+		TEST(what_nobody_closed_is_read_again_and_arrives_if_whole), TEST(a_reader_is_nobody),
+		TEST(a_client_that_resumes_does_not_wait_for_a_reader), TEST(odd_facts_hurt_nobody),
+		TEST(a_file_that_is_still_held_does_not_arrive), TEST(a_session_that_lets_go_of_the_warden_is_killed),
+		TEST(lies_about_sizes_do_not_help), TEST(uploads_at_once_share_the_quota), TEST(files_are_counted_but_may_be_resumed),
+		TEST(the_readme_quotes_the_database), TEST(no_backup_gets_a_backups_name_by_a_rename), TEST(a_manifest_may_come_under_a_temporary_name),
+		TEST(a_name_that_is_opened_anew_leaves_the_old_handle_behind), TEST(a_new_version_that_cannot_be_begun_leaves_the_old_one),
+	};
+
+	if (argc > 2 && strcmp(argv[1], "--spawner") == 0)
+		play_spawner(argv[2]);
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
