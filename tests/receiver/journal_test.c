@@ -125,7 +125,7 @@ a_torn_line_is_cut_away_and_nothing_else(void **state)
 		j = open_journal();
 		assert_int_equal(replayed, 2);
 		/* People can still read what was cut. */
-		assert_int_equal(system(talloc_asprintf(NULL, "test -s '%s'/journal.cut-*", dir)), 0);
+		assert_int_equal(system(talloc_asprintf(NULL, "find '%s' -name 'journal.cut-*' -size +0 | grep -q .", dir)), 0);
 		add(j, json_pack("{s:s,s:s,s:s}", "t", "mkdir", "m", "m-0001", "path", "/later"), NULL, NULL);
 		talloc_free(j);
 		j = open_journal();
