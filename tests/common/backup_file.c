@@ -32,6 +32,29 @@ is_long(void)
 	return getenv("LONG") != NULL && getenv("LONG")[0] != '\0';
 }
 
+static unsigned le16(const uint8_t *p) { return (unsigned)p[0] | (unsigned)p[1] << 8; }
+static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+
+static void
+put_le(uint8_t *p, uint64_t v, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		p[i] = (uint8_t)(v >> 8 * i);
+}
+
+/* The words up to at, XORed, stand at at. */
+static void
+seal(uint8_t *m, size_t at)
+{
+	unsigned x = 0;
+
+	for (size_t i = 0; i < at; i += 2)
+		x ^= le16(m + i);
+	put_le(m + at, x, 2);
+}
+void seal_block(uint8_t *m) { seal(m, 50); }
+static void seal_stream(uint8_t *m) { seal(m, 20); }
+
 /* ---- where they come from --------------------------------------------------------------------------------- */
 
 static struct backup_file
@@ -84,6 +107,41 @@ file_packed(TALLOC_CTX *mem, const struct backup_file *plain)
 	fclose(out);
 	f = load(mem, path, "packed");
 	unlink(path);
+	return f;
+}
+
+struct backup_file
+file_of_two(TALLOC_CTX *mem, const struct backup_file *a, const struct backup_file *b)
+{
+	enum { SPARE = 1024 }; /* the map gets longer: its padding gives what is too much for it a place */
+	TALLOC_CTX *once = talloc_new(mem);
+	size_t n_a, n_b;
+	struct part *in_a = parts_of(once, a, &n_a), *in_b = parts_of(once, b, &n_b);
+	const struct part *set = part_of(in_b, n_b, "SSET", 0), *map = part_of(in_b, n_b, "TSMP", 0), *first = part_of(in_a, n_a, "TSMP", 0);
+	const struct part *pad = map + 1;
+	size_t begin = a->len, moved = begin - set->at, grown = first->len - 8;
+	size_t now = (map->data + map->len + grown + 3) / 4 * 4;
+	struct backup_file f = { "two sets", talloc_zero_size(mem, a->len + b->len + SPARE), 0 };
+	uint8_t *m = f.mem;
+
+	memcpy(m, a->mem, begin);
+	memcpy(m + begin, b->mem + set->at, map->data - set->at);
+	put_le(m + begin + 0x3E, 2, 2);
+	put_le(m + begin + 0x50, begin, 8);
+	seal_block(m + begin);
+	/* The map of both: that of the first set, then the entries of the second. */
+	memcpy(m + moved + map->data, a->mem + first->data, first->len);
+	memcpy(m + moved + map->data + first->len, b->mem + map->data + 8, map->len - 8);
+	put_le(m + moved + map->data + 4, 2, 2);
+	put_le(m + moved + map->data + first->len + 12, begin, 8);
+	put_le(m + moved + map->at + 8, map->len + grown, 8);
+	seal_stream(m + moved + map->at);
+	memcpy(m + moved + now, b->mem + pad->at, 22);
+	put_le(m + moved + now + 8, pad->len + SPARE - (now - pad->at), 8);
+	seal_stream(m + moved + now);
+	memcpy(m + moved + pad->data + pad->len + SPARE, b->mem + pad->data + pad->len, b->len - pad->data - pad->len);
+	f.len = moved + b->len + SPARE;
+	talloc_free(once);
 	return f;
 }
 
@@ -147,9 +205,6 @@ real_file(TALLOC_CTX *mem, const char *name)
 
 /* ---- its parts ---------------------------------------------------------------------------------------------- */
 
-static unsigned le16(const uint8_t *p) { return (unsigned)p[0] | (unsigned)p[1] << 8; }
-static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-
 static struct part *
 add(TALLOC_CTX *mem, struct part *parts, size_t *n, const uint8_t *file, size_t at, bool is_block, size_t head, size_t len)
 {
@@ -196,15 +251,41 @@ part_of(const struct part *parts, size_t n, const char *id, size_t nth)
 	return NULL;
 }
 
-void
-seal_block(uint8_t *m)
-{
-	unsigned x = 0;
+bool is_plain(const struct backup_file *f) { return f->mem[0] == 'T'; }
 
-	for (int i = 0; i < 50; i += 2)
-		x ^= le16(m + i);
-	m[50] = (uint8_t)x;
-	m[51] = (uint8_t)(x >> 8);
+struct part *
+records_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n)
+{
+	struct part *parts = NULL;
+
+	*n = 0;
+	for (size_t at = 0x1E0; at < f->len;) {
+		const uint8_t *m = f->mem + at;
+		bool mark = m[0] == 'S', packed = m[0] == 0x21;
+		size_t head = mark ? 52 : packed ? 28 : 24;
+
+		parts = add(mem, parts, n, f->mem, at, mark, head, mark ? le16(m + 8) - head : m[0] == 0x2C ? le16(m + head + 8) | (size_t)le16(m + head + 10) << 16 : le16(m + 2));
+		if (!mark)
+			memcpy(parts[*n - 1].id, packed ? "data" : m[0] == 0x2C ? "indx" : "fill", 4);
+		at += head + parts[*n - 1].len;
+	}
+	return parts;
+}
+
+/* A mark stands behind the media header; then each set has two. */
+size_t *
+ends_of_sets(TALLOC_CTX *mem, const struct backup_file *f, size_t *n)
+{
+	size_t n_parts, marks = 0, *ends = talloc_array(mem, size_t, 1);
+	struct part *parts = is_plain(f) ? parts_of(mem, f, &n_parts) : records_of(mem, f, &n_parts);
+
+	*n = 0;
+	for (size_t i = 0; i < n_parts; i++)
+		if (strcmp(parts[i].id, "SFMB") == 0 && marks++ > 0 && marks % 2 == 1) {
+			ends = talloc_realloc(mem, ends, size_t, *n + 1);
+			ends[(*n)++] = parts[i].data + parts[i].len;
+		}
+	return ends;
 }
 
 /* ---- what the reader says -------------------------------------------------------------------------------------- */
@@ -248,6 +329,18 @@ words_of_reader(TALLOC_CTX *mem, const struct bak *b)
 	for (size_t i = 0; i < n; i++)
 		s = talloc_asprintf_append(s, "%s\n", d[i].text);
 	return s;
+}
+
+bool
+names_byte(const char *words, uint64_t n)
+{
+	char where[40];
+	int len = snprintf(where, sizeof(where), "byte %llu", (unsigned long long)n);
+
+	for (const char *p = words; (p = strstr(p, where)) != NULL; p++)
+		if (p[len] < '0' || p[len] > '9')
+			return true;
+	return false;
 }
 
 bool

@@ -22,6 +22,8 @@ struct part { char id[5]; bool is_block; size_t at, data, len; };
 
 struct backup_file file_of_sample(TALLOC_CTX *mem, const struct backup_sample *sample);
 struct backup_file file_packed(TALLOC_CTX *mem, const struct backup_file *plain);
+/* The set of b behind that of a, as BACKUP without INIT appends one; both plain files of one set. */
+struct backup_file file_of_two(TALLOC_CTX *mem, const struct backup_file *a, const struct backup_file *b);
 struct backup_file file_copy(TALLOC_CTX *mem, const struct backup_file *f);
 
 /* Of the files in LANDFALL_BACKUPS, a talloc array; *n 0 where that is not set. */
@@ -32,6 +34,11 @@ struct part *parts_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);
 /* The nth part of that name (from 0); fails the test when there is none. */
 const struct part *part_of(const struct part *parts, size_t n, const char *id, size_t nth);
 void seal_block(uint8_t *block); /* makes its header sum right again */
+bool is_plain(const struct backup_file *f);
+/* Of a compressed file, its records ("data", "fill", "indx") and the marks ("SFMB") between them. */
+struct part *records_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);
+/* Where a file may properly end: behind the closing mark of each of its sets. A talloc array. */
+size_t *ends_of_sets(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);
 
 /* Feeds it in pieces of that size; 0: random ones. */
 struct bak *reads(TALLOC_CTX *mem, const struct backup_file *f, size_t piece);
@@ -40,6 +47,8 @@ char *json_of(TALLOC_CTX *mem, const struct bak *b);
 /* Why, and every damaged place, a line each. */
 char *words_of_reader(TALLOC_CTX *mem, const struct bak *b);
 bool has_finding(const struct bak *b, const char *word);
+/* Words with "byte N" in them, and not just the begin of a longer number. */
+bool names_byte(const char *words, uint64_t n);
 
 /* From SEED; the same every time. */
 unsigned chance(unsigned below);
