@@ -137,6 +137,7 @@ read_scin(struct bak *b, struct bak_set *s, const uint8_t *m, size_t len)
 	size_t fixed = u16_at(m, len, 0x6A), n = fixed > 0 && fixed < len ? fixed : len;
 	const struct bak_set *last = s->final ? s : b->n_sets > 0 ? b->sets[b->n_sets - 1] : NULL;
 
+	b->walk.described = true;
 	s->flags = u32_at(m, len, 0x08);
 	s->software_build = u16_at(m, len, 0x18);
 	s->software_minor = u8_at(m, len, 0x1A);
@@ -185,6 +186,7 @@ static bool
 read_sfgi(struct bak *b, struct bak_set *s, const uint8_t *m, size_t len)
 {
 	(void)s;
+	b->walk.group_id = u32_at(m, len, 0x0C);
 	b->walk.group = bak_text_at(b, m, len, 0x10, BAK_NAME_MAX, b->walk.group);
 	return !b->stopped;
 }
@@ -247,6 +249,12 @@ add_file(struct bak *b, struct bak_set *s, const struct bak_file *f)
 	return true;
 }
 
+static bool
+same_group(const struct bak_file *a, const struct bak_file *b)
+{
+	return a->group_name == NULL || b->group_name == NULL ? a->group_name == b->group_name : strcmp(a->group_name, b->group_name) == 0;
+}
+
 /* The list behind the data names the same files as the one before it; only sizes and LSNs may have moved on. */
 static bool
 renew_file(struct bak *b, struct bak_set *s, const struct bak_file *f)
@@ -255,7 +263,8 @@ renew_file(struct bak *b, struct bak_set *s, const struct bak_file *f)
 
 	if (old == NULL || old->file_id != f->file_id || old->type != f->type || old->group_id != f->group_id ||
 	    old->page_size != f->page_size || old->sector_size != f->sector_size || !guid_equal(old->unique_id, f->unique_id) ||
-	    strcmp(old->logical_name, f->logical_name) != 0 || strcmp(old->physical_name, f->physical_name) != 0) {
+	    strcmp(old->logical_name, f->logical_name) != 0 || strcmp(old->physical_name, f->physical_name) != 0 ||
+	    !same_group(old, f) || lsn_compare(old->create_lsn, f->create_lsn) != 0) {
 		bak_report(b, BAK_CONTRADICTION, b->walk.at, "file %zu of the list at the end of set %u is not the file of the list at its head",
 		           b->walk.file_index + 1, s->position);
 		return old == NULL ? add_file(b, s, f) : true;
@@ -268,16 +277,27 @@ renew_file(struct bak *b, struct bak_set *s, const struct bak_file *f)
 	return true;
 }
 
+/*
+ * A file names the filegroup that stands before it, and counts its pages in extents as well: so in all 148 and 197
+ * entries of data files at hand, not in those of logs.
+ */
+static void
+compare_file(struct bak *b, const struct bak_set *s, const struct bak_file *f, uint32_t extents)
+{
+	const char *what = f->group_id != b->walk.group_id ? "its filegroup is not the one before it"
+	                   : extents != f->pages / EXTENT_PAGES ? "its pages and its extents differ" : NULL;
+
+	if (f->type == 'D' && what != NULL)
+		bak_report(b, BAK_CONTRADICTION, s->offset, "file %u in the %s of set %u: %s", f->file_id, s->final ? "end" : "head", s->position, what);
+}
+
 static bool
 read_sfin(struct bak *b, struct bak_set *s, const uint8_t *m, size_t len)
 {
 	struct bak_file f = parse_sfin(b, s, m, len);
 	bool good = !b->stopped && (s->final ? renew_file(b, s, &f) : add_file(b, s, &f));
 
-	/* Pages are counted in extents as well, 0xFC; so in all 197 entries of data files at hand, not in those of logs. */
-	if (f.type == 'D' && u32_at(m, len, 0xFC) != f.pages / EXTENT_PAGES)
-		bak_report(b, BAK_CONTRADICTION, s->offset, "pages and extents of file %u differ in the %s of set %u", f.file_id,
-		           s->final ? "end" : "head", s->position);
+	compare_file(b, s, &f, u32_at(m, len, 0xFC));
 	b->walk.file_index++;
 	return good;
 }
@@ -303,7 +323,9 @@ bak_catalog_begin(struct bak *b)
 	struct bak_set *s = b->walk.set;
 
 	b->walk.group = NULL;
+	b->walk.group_id = 0;
 	b->walk.file_index = 0;
+	b->walk.described = false;
 	if (memcmp(b->walk.block, "MSCI", 4) == 0)
 		return s->type == BAK_TYPE_UNKNOWN ? true : bak_fail(b, BAK_END_DAMAGED, "a second catalogue in the head of set %u", s->position);
 	if (s->final)
@@ -321,9 +343,10 @@ bak_catalog_end(struct bak *b)
 {
 	struct bak_set *s = b->walk.set;
 
+	if (s->type == BAK_TYPE_UNKNOWN || !b->walk.described)
+		return bak_fail(b, BAK_END_DAMAGED, "the catalogue in the %s of set %u does not describe a backup", s->final ? "end" : "head",
+		                s->position);
 	if (!s->final) {
-		if (s->type == BAK_TYPE_UNKNOWN)
-			return bak_fail(b, BAK_END_DAMAGED, "the catalogue of set %u does not describe a backup", s->position);
 		/* Only the newest set keeps what its head said. */
 		if (b->n_sets > 0) {
 			talloc_free(b->sets[b->n_sets - 1]->head);
@@ -331,6 +354,7 @@ bak_catalog_end(struct bak *b)
 		}
 		b->sets = talloc_realloc(b, b->sets, struct bak_set *, b->n_sets + 1);
 		b->sets[b->n_sets++] = s;
+		bak_set_compare_copies(b, s);
 		return true;
 	}
 	b->walk.phase = WANT_MARK;

@@ -146,6 +146,8 @@ struct bak_walk {
 	struct bak_date begun; /* as its first block says, with the version of the server */
 	uint8_t major, minor;
 	const char *group;   /* the filegroup that the next files belong to */
+	uint32_t group_id;
+	bool described;      /* the current catalogue has had its SCIN */
 	size_t file_index;   /* of the next SFIN */
 	uint64_t pass_done, stream_done; /* bytes of pages or log of this block, of this stream */
 	bool sums_due;       /* a CSUM stream must follow */
@@ -171,6 +173,8 @@ bool bak_catalog_end(struct bak *b);
 /* Pages announced for the pass that follows MSCI or came before MSLS; all stripes together. */
 uint64_t bak_announced_pages(const struct bak_set *s, bool at_head);
 
+/* The set's provisional catalogue was read, or its final one: what stands in it more than once must agree. */
+void bak_set_compare_copies(struct bak *b, const struct bak_set *s);
 /* The set's final catalogue was read: everything it says is held against everything that went by. */
 void bak_set_judge(struct bak *b, const struct bak_set *head);
 

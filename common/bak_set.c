@@ -73,9 +73,12 @@ compare_ends(struct bak *b, const struct bak_set *head, const struct bak_set *s)
 		           b->walk.file_index, s->n_files);
 }
 
-/* Each file entry repeats the set's first, last and checkpoint LSN, and the fork list its last one (so in all sets at hand). */
-static void
-compare_copies(struct bak *b, const struct bak_set *s)
+/*
+ * Each file entry repeats the set's first, last and checkpoint LSN, and the fork list its last one; so at head and
+ * end of all sets at hand.
+ */
+void
+bak_set_compare_copies(struct bak *b, const struct bak_set *s)
 {
 	bool good = lsn_is_null(s->fork_lsn) || lsn_compare(s->fork_lsn, s->last_lsn) == 0;
 
@@ -83,8 +86,26 @@ compare_copies(struct bak *b, const struct bak_set *s)
 		good = good && lsn_compare(s->files[i].first_lsn, s->first_lsn) == 0 &&
 		       lsn_compare(s->files[i].last_lsn, s->last_lsn) == 0 && lsn_compare(s->files[i].checkpoint_lsn, s->checkpoint_lsn) == 0;
 	if (!good)
-		bak_report(b, BAK_CONTRADICTION, s->offset, "FirstLSN, LastLSN or CheckpointLSN differ from their copies in the file list of set %u",
-		           s->position);
+		bak_report(b, BAK_CONTRADICTION, s->offset, "FirstLSN, LastLSN or CheckpointLSN differ from their copies in the file list in the %s of "
+		           "set %u", s->final ? "end" : "head", s->position);
+}
+
+/*
+ * From the end of a full on each data file has a new base for differentials: this very set. Where it keeps the
+ * one it had, as in COPY_ONLY, nothing can be said.
+ */
+static void
+compare_bases(struct bak *b, const struct bak_set *s)
+{
+	for (size_t i = 0; s->type == BAK_FULL && i < s->n_files; i++) {
+		const struct bak_file *f = &s->files[i];
+		bool kept = guid_equal(f->differential_base_guid, f->head_base_guid) && lsn_compare(f->differential_base_lsn, f->head_base_lsn) == 0;
+		bool own = guid_equal(f->differential_base_guid, s->backup_set_guid) && lsn_compare(f->differential_base_lsn, s->checkpoint_lsn) == 0;
+
+		if (f->type == 'D' && !kept && !own)
+			bak_report(b, BAK_CONTRADICTION, s->offset, "file %u has neither its old base nor BackupSetGUID and CheckpointLSN of set %u as base of "
+			           "the next differential", f->file_id, s->position);
+	}
 }
 
 /* The boot page's name is filled up with U+2020 or keeps the end of an older one; its case may differ. Only ASCII is compared. */
@@ -160,7 +181,8 @@ bak_set_judge(struct bak *b, const struct bak_set *head)
 		bak_checker_cut(b, bak_announced_pages(s, s->n_passes == 1));
 	s->tde = b->walk.checker.tde;
 	compare_ends(b, head, s);
-	compare_copies(b, s);
+	bak_set_compare_copies(b, s);
+	compare_bases(b, s);
 	count_pages(b, s);
 	compare_boot_page(b, s);
 	bak_log_judge(b);

@@ -196,6 +196,9 @@ read_mstl(struct bak *b, const uint8_t *m, size_t len)
 	bak_log_end(b);
 	if (e.start == 0 || e.start == e.end)
 		return true; /* a placeholder: no log follows */
+	/* The file stands here twice, in all 193 extents at hand. */
+	if (e.log_file_id != u16_at(m, len, 0x70))
+		bak_report(b, BAK_CONTRADICTION, b->walk.block_at, "the log that follows is of file %u and of file %u", e.log_file_id, u16_at(m, len, 0x70));
 	return bak_log_extent(b, &e);
 }
 
@@ -376,7 +379,7 @@ read_raid(struct bak *b, const uint8_t *m, size_t len)
  * it. Counted in 70 plain and 4 compressed sets, without exception.
  */
 static void
-compare_map_entry(struct bak *b, const struct bak_set *s, const uint8_t *m, size_t len, uint64_t at)
+compare_map_set(struct bak *b, const struct bak_set *s, const uint8_t *m, size_t len, uint64_t at)
 {
 	const struct { const char *what; bool agrees; } checks[] = {
 		{ "CompressedBackupSize", u64_at(m, len, 0x34) == s->compressed_size },
@@ -390,6 +393,13 @@ compare_map_entry(struct bak *b, const struct bak_set *s, const uint8_t *m, size
 			bak_report(b, BAK_CONTRADICTION, at, "%s in the set map is not what set %u says", checks[i].what, s->position);
 }
 
+static void
+compare_map_volume(struct bak *b, const struct bak_set *s, const uint8_t *m, size_t len, uint64_t at)
+{
+	if (strcmp(bak_text_at(b, m, len, 0x30, BAK_NAME_MAX, s->machine), s->machine) != 0)
+		bak_report(b, BAK_CONTRADICTION, at, "MachineName in the set map is not what set %u says", s->position);
+}
+
 /*
  * Lists every set so far: {u16 length, u16 media number, u32, u32 attributes, u64 place of its SSET, …},
  * each followed by entries of volumes {u16 length, "VOLB", …}. A file that was cut and glued does not agree.
@@ -397,31 +407,36 @@ compare_map_entry(struct bak *b, const struct bak_set *s, const uint8_t *m, size
 static bool
 read_set_map(struct bak *b, const uint8_t *m, size_t len)
 {
+	uint64_t map = b->walk.at - len;
 	size_t at = 8, found = 0;
 	unsigned count = u16_at(m, len, 4);
 
 	if (u32_at(m, len, 0) != b->media.media_family_id)
-		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s belongs to another media family", bak_place(b, b->walk.at - len).s);
+		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s belongs to another media family", bak_place(b, map).s);
 	if (count != b->n_sets)
-		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s lists %u sets, the file has %zu", bak_place(b, b->walk.at - len).s,
+		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s lists %u sets, the file has %zu", bak_place(b, map).s,
 		                count, b->n_sets);
-	while (at + 20 <= len && found < count) {
+	while (at + 6 <= len) {
 		size_t n = u16_at(m, len, at);
 
-		if (n < 6)
+		if (n < 6 || n > len - at)
 			break;
-		if (!is((const char *)m + at + 2, "VOLB")) {
-			if (u64_at(m, len, at + 12) != b->sets[found]->file_offset || u32_at(m, len, at + 8) != b->sets[found]->sset_attributes)
+		if (is((const char *)m + at + 2, "VOLB")) {
+			if (found > 0)
+				compare_map_volume(b, b->sets[found - 1], m + at, n, map + at);
+		} else if (found < count) {
+			const struct bak_set *s = b->sets[found++];
+
+			if (u64_at(m + at, n, 0x0C) != s->file_offset || u32_at(m + at, n, 8) != s->sset_attributes)
 				return bak_fail(b, BAK_END_DAMAGED, "the set map at %s has set %zu at byte %" PRIu64 ", where it is not",
-				                bak_place(b, b->walk.at - len).s, found + 1, u64_at(m, len, at + 12));
-			compare_map_entry(b, b->sets[found], m + at, n < len - at ? n : len - at, b->walk.at - len + at);
-			found++;
+				                bak_place(b, map).s, found, u64_at(m + at, n, 0x0C));
+			compare_map_set(b, s, m + at, n, map + at);
 		}
 		at += n;
 	}
-	if (found < count)
-		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s announces %u sets and describes %zu", bak_place(b, b->walk.at - len).s,
-		                count, found);
+	if (found < count || at != len)
+		return bak_fail(b, BAK_END_DAMAGED, "the set map at %s announces %u sets and describes %zu in %zu of its %zu bytes", bak_place(b, map).s,
+		                count, found, at, len);
 	return true;
 }
 
