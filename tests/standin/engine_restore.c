@@ -322,8 +322,6 @@ progress(struct work *w, size_t len)
 
 	w->done += len;
 	now = w->total == 0 ? 100 : (int)(w->done * 100 / w->total);
-	while (engine_knob_value(w->e, "hang") != 0 && !is_cancelled(w->out, &w->run))
-		usleep(20000);
 	if (delay > 0)
 		pause_ms(w, delay * (now - w->percent));
 	if (number > 0 && now >= engine_knob_value(w->e, "fail_at")) {
@@ -332,6 +330,8 @@ progress(struct work *w, size_t len)
 		return false;
 	}
 	w->percent = w->run.percent = now;
+	while (engine_knob_value(w->e, "hang") != 0 && !is_cancelled(w->out, &w->run))
+		usleep(20000);
 	while (w->r->stats > 0 && w->told + w->r->stats <= now) {
 		w->told += w->r->stats;
 		tell(w->out, engine_curcmd(w->r), 3211, "%d percent processed.", w->told);
