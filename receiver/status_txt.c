@@ -10,7 +10,7 @@ safe(TALLOC_CTX *mem, const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
-	return s == NULL ? "" : text_escaped(mem, s);
+	return s == NULL ? "" : text_shown(mem, s);
 }
 
 /* The database's name as part of a file's name, whatever stands in it. */
@@ -29,7 +29,7 @@ char *
 status_readme(TALLOC_CTX *parent, const char *migration, const char *database, const char *fingerprints)
 {
 	/* To be pasted into a server: quoted as T-SQL, then made fit for a screen. */
-	const char *d = text_escaped(parent, tsql_name(parent, database)), *file = file_stem(parent, database);
+	const char *d = text_shown(parent, tsql_name(parent, database)), *file = file_stem(parent, database);
 
 	return talloc_asprintf(parent,
 		"Your migration is %s, the database is %s.\n\n"
@@ -47,7 +47,7 @@ status_readme(TALLOC_CTX *parent, const char *migration, const char *database, c
 		"Backup encryption must be off. A file counts as soon as it is whole; you need not wait\n"
 		"or rename. An upload that broke off may be resumed. STATUS.txt says where things stand,\n"
 		"receipts/ has a receipt for each file.\n\n"
-		"This server's keys:\n%s", migration, text_escaped(parent, database), d, file, d, file, d, file, d, fingerprints);
+		"This server's keys:\n%s", migration, text_shown(parent, database), d, file, d, file, d, file, d, fingerprints);
 }
 
 static char *
@@ -56,11 +56,11 @@ list_files(TALLOC_CTX *mem, const struct area *area, char *s)
 	for (const struct file *f = area->files; f != NULL; f = f->next) {
 		if (!f->shown)
 			continue;
-		s = talloc_asprintf_append(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_escaped(mem, f->path + 1));
+		s = talloc_asprintf_append(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
 		if (f->reason != NULL)
-			s = talloc_asprintf_append(s, "                    %s\n", text_escaped(mem, f->reason));
+			s = talloc_asprintf_append(s, "                    %s\n", text_shown(mem, f->reason));
 		for (size_t i = 0; i < json_array_size(f->findings); i++)
-			s = talloc_asprintf_append(s, "                    note: %s\n", text_escaped(mem, json_string_value(json_array_get(f->findings, i))));
+			s = talloc_asprintf_append(s, "                    note: %s\n", text_shown(mem, json_string_value(json_array_get(f->findings, i))));
 	}
 	return s;
 }
@@ -106,16 +106,16 @@ status_what(TALLOC_CTX *parent, const json_t *facts)
 char *
 status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
 {
-	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_escaped(parent, f->path + 1), file_state_word(f->state),
+	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_shown(parent, f->path + 1), file_state_word(f->state),
 	                          (unsigned long long)f->bytes);
 	const json_t *set;
 
 	if (f->sha256[0] != '\0')
 		s = talloc_asprintf_append(s, "  sha256  %s\n", f->sha256);
 	if (f->reason != NULL)
-		s = talloc_asprintf_append(s, "  reason  %s\n", text_escaped(parent, f->reason));
+		s = talloc_asprintf_append(s, "  reason  %s\n", text_shown(parent, f->reason));
 	for (size_t i = 0; i < json_array_size(f->findings); i++)
-		s = talloc_asprintf_append(s, "  note    %s\n", text_escaped(parent, json_string_value(json_array_get(f->findings, i))));
+		s = talloc_asprintf_append(s, "  note    %s\n", text_shown(parent, json_string_value(json_array_get(f->findings, i))));
 	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
 		set = json_array_get(json_object_get(facts, "sets"), i);
 		s = talloc_asprintf_append(s, "  set %zu   %s backup of %s from %s\n          taken %s to %s, LSN %s to %s\n", i + 1,

@@ -98,7 +98,7 @@ static const struct { const char *word, *sentence; } notes[] = {
 static char *
 arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const struct file *f, const json_t *facts)
 {
-	char *line = talloc_asprintf(mem, "%s arrived: %llu bytes, %s", text_escaped(mem, f->path + 1), (unsigned long long)f->bytes,
+	char *line = talloc_asprintf(mem, "%s arrived: %llu bytes, %s", text_shown(mem, f->path + 1), (unsigned long long)f->bytes,
 	                             status_what(mem, facts));
 	const json_t *set = json_array_get(json_object_get(facts, "sets"), 0);
 	const char *database = json_string_value(json_object_get(set, "DatabaseName"));
@@ -110,10 +110,10 @@ arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const s
 				line = talloc_asprintf_append(line, "; %s", notes[k].sentence);
 	if (s != NULL && database != NULL && strcasecmp(database, s->policy.database) != 0)
 		line = talloc_asprintf_append(line, "; it is of another database than the agreed %s and will not be restored",
-		                              text_escaped(mem, s->policy.database));
+		                              text_shown(mem, s->policy.database));
 	for (const struct file *o = f->area->files; o != NULL; o = o->next)
 		if (o != f && o->state == FILE_ARRIVED && strcmp(o->sha256, f->sha256) == 0) {
-			line = talloc_asprintf_append(line, "; it is the same as %s, which was here before", text_escaped(mem, o->path + 1));
+			line = talloc_asprintf_append(line, "; it is the same as %s, which was here before", text_shown(mem, o->path + 1));
 			break;
 		}
 	return line;
@@ -328,7 +328,7 @@ static void
 settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum talk_verdict verdict, const char *reason, char *facts)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	const char *name = text_escaped(mem, f->path + 1);
+	const char *name = text_shown(mem, f->path + 1);
 	unsigned number = s == NULL ? 0 : s->number;
 	bool temporary = place_is_temporary(place_base(f->path));
 	json_t *parsed = json_loads(facts, 0, NULL);
@@ -359,7 +359,7 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 		f->state = FILE_PARTIAL;
 		log_info("an upload is partial", "migration", f->area->migration, "file", f->path + 1, "reason", reason, NULL);
 		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is partial, %llu bytes: %s", name, (unsigned long long)f->bytes,
-			text_escaped(mem, reason)), facts);
+			text_shown(mem, reason)), facts);
 		break;
 	case TALK_OTHER:
 	case TALK_MANIFEST:
