@@ -13,7 +13,6 @@
 
 VARIANT ?= release
 B       ?= build$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
-CC      ?= gcc
 
 PACKAGES := libssh openssl libpq libevent libevent_openssl libevent_pthreads libcyaml jansson talloc \
             libsystemd libcurl libcares libseccomp sqlite3
@@ -198,7 +197,10 @@ install: programs
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/landfall
 	install -D -t $(DESTDIR)$(PREFIX)/lib/landfall $(DAEMONS:%=$(B)/landfall-%)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/landfall/schema deploy/schema/*.sql
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system deploy/systemd/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/landfall README.md deploy/landfall.example.yaml deploy/checks/*.yaml
+	@# A unit names its program and README.md where they are put.
+	set -e; for u in $(notdir $(wildcard deploy/systemd/*)); do sed 's#/usr/\(lib\|share\)/#$(PREFIX)/\1/#' deploy/systemd/$$u | \
+	    install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u; done
 
 clean:
 	rm -rf build
