@@ -208,6 +208,134 @@ nothing_newer_than_the_tail_is_planned(void **state)
 	talloc_free(p);
 }
 
+static void
+of_several_logs_the_one_that_reaches_furthest_is_taken(void **state)
+{
+	/* A copy-only log, one sent again that holds more, and an empty one that ends where the database is. */
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_LOG, 15, 20), set_of(2, BAK_LOG, 12, 30), set_of(3, BAK_LOG, 15, 15),
+		set_of(4, BAK_LOG, 30, 30), set_of(5, BAK_LOG, 30, 40) };
+	struct plan *p;
+
+	(void)state;
+	s[1].copy_only = true;
+	p = plan_of(s, 6, absent, (struct plan_goal){ 0 });
+	expect(p, "f0 f2 f5");
+	expect_unused(p, "f1", PLAN_DUPLICATE);
+	expect_unused(p, "f3", PLAN_OLDER_THAN_BASE);
+	expect_unused(p, "f4", PLAN_DUPLICATE);
+	assert_true(p->complete);
+	talloc_free(p);
+}
+
+static void
+a_copy_only_full_is_a_base_for_logs_and_never_for_a_differential(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_FULL, 20, 25), set_of(2, BAK_DIFFERENTIAL, 30, 32), set_of(3, BAK_LOG, 18, 40) };
+	struct plan *p;
+
+	(void)state;
+	s[1].copy_only = true;
+	s[2].differential_base = s[0].backup_set_guid;
+	/* The newer full is the way: the differential's base lies in the other one. */
+	p = plan_of(s + 1, 3, absent, (struct plan_goal){ 0 });
+	expect(p, "f1 f3");
+	expect_unused(p, "f2", PLAN_NO_BASE);
+	talloc_free(p);
+	/* Both ways end alike; the shorter one wins. */
+	p = plan_of(s, 4, absent, (struct plan_goal){ 0 });
+	expect(p, "f1 f3");
+	talloc_free(p);
+}
+
+static void
+a_log_that_begins_where_the_differential_ends_is_needed(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_DIFFERENTIAL, 20, 22), set_of(2, BAK_LOG, 22, 30), set_of(3, BAK_LOG, 15, 22) };
+	struct plan *p;
+
+	(void)state;
+	s[1].differential_base = s[0].backup_set_guid;
+	p = plan_of(s, 4, absent, (struct plan_goal){ 0 });
+	expect(p, "f0 f1 f2");
+	expect_unused(p, "f3", PLAN_COVERED_BY_DIFFERENTIAL);
+	talloc_free(p);
+}
+
+static void
+a_differential_may_follow_logs_when_it_is_newer(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_LOG, 15, 20), set_of(2, BAK_DIFFERENTIAL, 28, 30), set_of(3, BAK_DIFFERENTIAL, 17, 18) };
+	struct plan_now now = { .redo = at(20), .fork = fork_a, .base = s[0].backup_set_guid };
+	struct plan *p;
+
+	(void)state;
+	s[2].differential_base = s[3].differential_base = s[0].backup_set_guid;
+	p = plan_of(s, 4, now, (struct plan_goal){ 0 });
+	expect(p, "f2");
+	expect_unused(p, "f3", PLAN_RESTORED);
+	talloc_free(p);
+	now.base = guid_of(77); /* another full lies beneath: 3136 */
+	p = plan_of(s, 4, now, (struct plan_goal){ 0 });
+	expect(p, "");
+	talloc_free(p);
+}
+
+static void
+a_log_may_lead_to_another_fork_and_the_next_one_begins_there(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_LOG, 15, 20), set_of(2, BAK_LOG, 20, 30), set_of(3, BAK_LOG, 20, 50) };
+	struct plan *p;
+
+	(void)state;
+	s[1].fork = s[2].first_fork = s[2].fork = fork_b;
+	p = plan_of(s, 4, absent, (struct plan_goal){ 0 });
+	expect(p, "f0 f1 f2");
+	assert_true(guid_equal(p->ends_fork, fork_b));
+	expect_unused(p, "f3", PLAN_OTHER_FORK);
+	assert_false(p->complete);
+	talloc_free(p);
+}
+
+static void
+a_point_in_time_ends_in_the_log_that_spans_it(void **state)
+{
+	/* f0 finishes 00:30, f1 01:30, f2 02:30, f3 03:30: the same point in every log. */
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_LOG, 15, 20), set_of(2, BAK_LOG, 20, 30), set_of(3, BAK_LOG, 30, 40) };
+	struct plan_goal goal = { .stop_at = { 2024, 1, 1, 2, 10, 0 } };
+	struct plan *p = plan_of(s, 4, absent, goal);
+
+	(void)state;
+	expect(p, "f0 f1 f2");
+	assert_int_equal(p->steps[0].stop_at.year, 0);
+	for (size_t i = 1; i < p->n_steps; i++)
+		assert_int_equal(bak_date_compare(p->steps[i].stop_at, goal.stop_at), 0);
+	expect_unused(p, "f3", PLAN_BEYOND_STOP);
+	talloc_free(p);
+	/* The full must have ended before it. */
+	goal.stop_at = (struct bak_date){ 2024, 1, 1, 0, 10, 0 };
+	p = plan_of(s, 4, absent, goal);
+	expect(p, "");
+	assert_false(p->complete);
+	talloc_free(p);
+}
+
+static void
+file_and_partial_backups_are_no_base(void **state)
+{
+	static const enum bak_type types[] = { BAK_FILE, BAK_FILE_DIFFERENTIAL, BAK_PARTIAL, BAK_PARTIAL_DIFFERENTIAL, BAK_TYPE_UNKNOWN };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		struct plan_set s[] = { set_of(0, types[i], 10, 15), set_of(1, BAK_LOG, 15, 20) };
+		struct plan *p = plan_of(s, 2, absent, (struct plan_goal){ 0 });
+
+		expect(p, "");
+		assert_int_equal(p->n_gaps, 1);
+		expect_unused(p, "f0", PLAN_NO_BASE);
+		talloc_free(p);
+	}
+}
+
 int
 main(void)
 {
@@ -216,6 +344,12 @@ main(void)
 		cmocka_unit_test(a_differential_spares_the_logs_before_it), cmocka_unit_test(a_log_that_began_before_the_full_is_needed),
 		cmocka_unit_test(the_middle_of_a_chain_goes_on_from_the_redo_point), cmocka_unit_test(another_recovery_path_does_not_fit),
 		cmocka_unit_test(what_cannot_be_used_is_said_and_not_used), cmocka_unit_test(nothing_newer_than_the_tail_is_planned),
+		cmocka_unit_test(of_several_logs_the_one_that_reaches_furthest_is_taken),
+		cmocka_unit_test(a_copy_only_full_is_a_base_for_logs_and_never_for_a_differential),
+		cmocka_unit_test(a_log_that_begins_where_the_differential_ends_is_needed),
+		cmocka_unit_test(a_differential_may_follow_logs_when_it_is_newer),
+		cmocka_unit_test(a_log_may_lead_to_another_fork_and_the_next_one_begins_there),
+		cmocka_unit_test(a_point_in_time_ends_in_the_log_that_spans_it), cmocka_unit_test(file_and_partial_backups_are_no_base),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
