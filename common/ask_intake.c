@@ -79,9 +79,21 @@ put_upload(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts,
 	return true;
 }
 
+static bool
+has_finding(const json_t *rec, const char *word)
+{
+	json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(rec, "findings"), i, w)
+		if (strcmp(json_string_value(w), word) == 0)
+			return true;
+	return false;
+}
+
 /* The columns are taken out of the reader's own object; names are those of RESTORE HEADERONLY. */
 static bool
-put_set(struct db *db, TALLOC_CTX *mem, const char *migration, const char *upload, json_t *facts, json_t *set, struct err *err)
+put_set(struct db *db, TALLOC_CTX *mem, const char *migration, const char *upload, json_t *facts, json_t *set, bool password, struct err *err)
 {
 	char *o = json_dumps(set, JSON_COMPACT), *media = json_dumps(json_object_get(facts, "media"), JSON_COMPACT);
 	struct rows *r;
@@ -99,15 +111,16 @@ put_set(struct db *db, TALLOC_CTX *mem, const char *migration, const char *uploa
 		"  (s->>'DifferentialBaseGUID')::uuid, (s->>'BackupStartDate')::timestamp, (s->>'BackupFinishDate')::timestamp,"
 		"  (s->>'DatabaseVersion')::int, (s->>'CompatibilityLevel')::int, coalesce(s->>'RecoveryModel', ''), (s->>'Flags')::int,"
 		"  coalesce((s->>'IsCopyOnly')::boolean, false),"
-		"  coalesce((s->>'IsDamaged')::boolean, false) or coalesce((s->'pages'->>'bad')::bigint, 0) > 0,"
+		"  coalesce((s->>'IsDamaged')::boolean, false),"
 		"  coalesce((s->>'Compressed')::boolean, false), coalesce((s->>'BackupSize')::bigint, 0),"
 		"  coalesce((s->>'CompressedBackupSize')::bigint, 0), (m->>'MediaSetId')::uuid, greatest(1, (m->>'FamilyCount')::int), s,"
 		"  $4::boolean"
-		" from (select $2::jsonb s, $3::jsonb m) x on conflict do nothing", migration, o, media, db_bool(false)) &&
+		" from (select $2::jsonb s, $3::jsonb m) x on conflict do nothing", migration, o, media, db_bool(password)) &&
 		DB_ASK(db, mem, &r, err, "select id from backup_set where migration = $1 and backup_set_guid = ($2::jsonb->>'BackupSetGUID')::uuid",
 		       migration, o) && rows_count(r) == 1 &&
-		DB_ASK(db, mem, NULL, err, "insert into media_family(backup_set, upload, family_number, position)"
-		" values($1, $2, greatest(1, ($3::jsonb->>'FamilySequenceNumber')::int), greatest(1, ($4::jsonb->>'Position')::int)) on conflict do nothing",
+		DB_ASK(db, mem, NULL, err, "insert into media_family(backup_set, upload, family_number, position, damaged)"
+		" values($1, $2, greatest(1, ($3::jsonb->>'FamilySequenceNumber')::int), greatest(1, ($4::jsonb->>'Position')::int),"
+		"  coalesce(($4::jsonb->'pages'->>'bad')::bigint, 0) > 0) on conflict do nothing",
 		rows_text(r, 0, 0), upload, media, o) &&
 		DB_ASK(db, mem, NULL, err, "insert into backup_file(backup_set, file_id, type, logical_name, physical_name, size_bytes)"
 		" select $1::bigint, (f->>'FileId')::int, f->>'Type', coalesce(f->>'LogicalName', ''), coalesce(f->>'PhysicalName', ''),"
@@ -132,7 +145,7 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 		return false;
 	if (strcmp(state, "arrived") == 0)
 		json_array_foreach(json_object_get(facts, "sets"), i, set)
-			if (!put_set(db, mem, migration, id, facts, set, err))
+			if (!put_set(db, mem, migration, id, facts, set, has_finding(rec, "media-password"), err))
 				return false;
 	if (strcmp(state, "receiving") == 0)
 		return true;

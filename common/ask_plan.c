@@ -29,7 +29,7 @@ type_of(const char *kind)
 	return BAK_TYPE_UNKNOWN;
 }
 
-/* "[[family, name, position, vault path, upload], …]": the first of each family counts. */
+/* "[[family, name, position, vault path, upload, damaged], …]": the first of each family counts, and a sound one comes first. */
 static void
 set_files(struct chain *c, size_t i, const char *text, int family_count)
 {
@@ -52,6 +52,7 @@ set_files(struct chain *c, size_t i, const char *text, int family_count)
 		*file = (struct chain_file){ json_integer_value(json_array_get(f, 4)), talloc_strdup(c, json_string_value(json_array_get(f, 1))),
 			talloc_strdup(c, json_string_value(json_array_get(f, 3))), family, (int)json_integer_value(json_array_get(f, 2)) };
 		names[s->n_files++] = file->name;
+		s->damaged = s->damaged || json_is_true(json_array_get(f, 5));
 	}
 	for (int want = 1; want <= family_count; want++) {
 		bool there = false;
@@ -95,8 +96,8 @@ read_set(struct chain *c, struct rows *r, size_t i)
 	s->bulk_logged = (flags & BAK_FLAG_BULK_LOGGED) != 0;
 	s->simple = strcmp(rows_text(r, i, 17), "SIMPLE") == 0;
 	s->damaged = rows_bool(r, i, 15) || (flags & BAK_FLAG_DAMAGED) != 0 || password;
-	s->damage = password ? "it has a media password" : s->damaged ? "it holds damaged pages" : NULL;
 	set_files(c, i, rows_text(r, i, 19), (int)rows_int(r, i, 18));
+	s->damage = password ? "it has a media password" : s->damaged ? "it holds damaged pages" : NULL;
 }
 
 struct chain *
@@ -109,8 +110,12 @@ ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err
 		"select s.id, s.backup_set_guid, s.kind, s.family_guid, s.first_recovery_fork, s.recovery_fork, s.differential_base_guid,"
 		" s.first_lsn, s.last_lsn, to_char(s.started, 'YYYY-MM-DD\"T\"HH24:MI:SS'), to_char(s.finished, 'YYYY-MM-DD\"T\"HH24:MI:SS'),"
 		" s.database_name, s.server_name, s.flags, s.copy_only, s.damaged, s.has_password, s.recovery_model, s.family_count,"
-		" json_agg(json_build_array(f.family_number, u.name, f.position, u.vault_path, u.id) order by f.family_number, u.id)"
+		/* Of several copies: a sound one, not one that was sent again under its name, the first. */
+		" json_agg(json_build_array(f.family_number, u.name, f.position, u.vault_path, u.id, f.damaged) order by f.family_number, f.damaged,"
+		"  n.newest > u.id, u.id)"
 		" from backup_set s join media_family f on f.backup_set = s.id join upload u on u.id = f.upload and u.state = 'arrived'"
+		" join lateral (select max(v.id) newest from media_family g join upload v on v.id = g.upload and v.state = 'arrived'"
+		"  where g.backup_set = s.id and v.name = u.name) n on true"
 		" where s.migration = $1 group by s.id order by s.id", migration))
 		return NULL;
 	c = talloc_zero(mem, struct chain);

@@ -57,7 +57,7 @@ view_migrations(struct db *db, struct err *err)
 	/* Stripes of one set in family order; a stripe sent twice is named once. */ \
 	" 'restored', (select coalesce(json_agg(n.name order by s.finished_at, s.id, n.family_number), '[]') from step s" \
 	"   join lateral (select distinct on (f.family_number) f.family_number, u.name from media_family f join upload u on u.id = f.upload" \
-	"     and u.state = 'arrived' where f.backup_set = s.backup_set order by f.family_number, u.id) n on true" \
+	"     and u.state = 'arrived' where f.backup_set = s.backup_set order by f.family_number, f.damaged, u.id) n on true" \
 	"   where s.run = r.id and s.state = 'done'" \
 	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
 	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \

@@ -130,7 +130,7 @@ create table backup_set (
     flags                  integer not null,
     copy_only              boolean not null,
     has_password           boolean not null default false,
-    damaged                boolean not null default false,   -- bad pages or checksums met
+    damaged                boolean not null default false,   -- at the source, as the header says: so in every copy
     compressed             boolean not null default false,
     backup_size            bigint not null,
     compressed_size        bigint not null,
@@ -148,6 +148,7 @@ create table media_family (
     upload        bigint not null references upload,
     family_number integer not null check (family_number >= 1),
     position      integer not null check (position >= 1),
+    damaged       boolean not null default false,   -- bad pages met in this copy; one sent again may be sound
     primary key (backup_set, upload)
 );
 create index media_family_upload on media_family (upload);
