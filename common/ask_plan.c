@@ -144,11 +144,12 @@ gate_replicas(struct db *db, TALLOC_CTX *mem, const char *run, struct gate_facts
 	struct gate_replica *list;
 	struct rows *r;
 
-	if (!DB_ASK(db, mem, &r, err, "select replica, state, left_out, redo_start_lsn from run_replica where run = $1 order by ordinal", run))
+	if (!DB_ASK(db, mem, &r, err, "select replica, state, left_out, redo_start_lsn,"
+		" coalesce(extract(epoch from now() - asked_at)::bigint, 0) from run_replica where run = $1 order by ordinal", run))
 		return false;
 	list = talloc_zero_array(mem, struct gate_replica, rows_count(r) + 1);
 	for (size_t i = 0; i < rows_count(r); i++) {
-		list[i] = (struct gate_replica){ rows_text(r, i, 0), rows_text(r, i, 1), rows_text_or_null(r, i, 2), { 0 } };
+		list[i] = (struct gate_replica){ rows_text(r, i, 0), rows_text(r, i, 1), rows_text_or_null(r, i, 2), { 0 }, rows_int(r, i, 4) };
 		lsn_parse(rows_text(r, i, 3), &list[i].redo);
 	}
 	facts->replicas = list;

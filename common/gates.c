@@ -39,6 +39,12 @@ quiet_why(TALLOC_CTX *mem, const struct gate_facts *f)
 	return NULL;
 }
 
+static bool
+is_at_tail(const struct gate_facts *f, const struct gate_replica *r)
+{
+	return strcmp(r->state, "RESTORING") == 0 && lsn_compare(r->redo, f->tail_end) == 0;
+}
+
 static const char *
 replicas_why(TALLOC_CTX *mem, const struct gate_facts *f)
 {
@@ -49,9 +55,12 @@ replicas_why(TALLOC_CTX *mem, const struct gate_facts *f)
 	for (size_t i = 0; i < f->n_replicas; i++) {
 		const struct gate_replica *r = &f->replicas[i];
 
-		if (r->left_out != NULL || (f->recovered && i == 0) || (strcmp(r->state, "RESTORING") == 0 && lsn_compare(r->redo, f->tail_end) == 0))
+		bool is_known = f->recovered || r->asked <= GATE_ASKED;
+
+		if (r->left_out != NULL || (f->recovered && i == 0) || (is_at_tail(f, r) && is_known))
 			continue;
-		why = talloc_asprintf(mem, "%s%s%s is %s at %s", why == NULL ? "" : why, why == NULL ? "" : "; ", r->name, r->state,
+		why = talloc_asprintf(mem, "%s%s%s %s %s at %s", why == NULL ? "" : why, why == NULL ? "" : "; ", r->name,
+		                      is_known ? "is" : talloc_asprintf(mem, "was last asked %lld s ago, when it was", (long long)r->asked), r->state,
 		                      lsn_text(r->redo).s);
 	}
 	return why == NULL ? NULL : talloc_asprintf(mem, "%s; the tail ends at %s", why, lsn_text(f->tail_end).s);

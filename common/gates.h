@@ -19,7 +19,9 @@ enum { GATE_CHAIN, GATE_FROZEN, GATE_QUIET, GATE_REPLICAS, GATE_N };
 
 struct gate { const char *name; bool open; const char *why; };
 
-struct gate_replica { const char *name, *state, *left_out; struct lsn redo; };
+/* asked: seconds since the server itself said so. What is older than GATE_ASKED opens nothing. */
+enum { GATE_ASKED = 60 };
+struct gate_replica { const char *name, *state, *left_out; struct lsn redo; int64_t asked; };
 
 struct gate_facts {
 	bool plan_known, plan_complete;

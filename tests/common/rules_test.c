@@ -90,7 +90,7 @@ static void
 gates_say_why_they_are_closed(void **state)
 {
 	struct lsn end = { 1, 2, 3 };
-	struct gate_replica replicas[] = { { "a", "RESTORING", NULL, { 1, 2, 3 } }, { "b", "RESTORING", NULL, { 1, 2, 2 } } };
+	struct gate_replica replicas[] = { { "a", "RESTORING", NULL, { 1, 2, 3 }, 1 }, { "b", "RESTORING", NULL, { 1, 2, 2 }, 1 } };
 	struct gate_facts f = { .plan_known = true, .plan_complete = true, .cutover = true, .tail = "tail.trn", .tail_end = end, .tail_norecovery = true,
 		.replicas = replicas, .n_replicas = 2 };
 	struct gate g[GATE_N];
@@ -110,6 +110,14 @@ gates_say_why_they_are_closed(void **state)
 	f.tail_waived = true;
 	gates_decide(NULL, &f, g);
 	assert_true(g[GATE_FROZEN].open);
+	/* What nobody has asked the server for lately is no proof; behind RECOVERY nobody asks any more. */
+	replicas[0].asked = GATE_ASKED + 1;
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_REPLICAS].open);
+	assert_non_null(strstr(g[GATE_REPLICAS].why, "a was last asked 61 s ago"));
+	f.recovered = true;
+	gates_decide(NULL, &f, g);
+	assert_true(g[GATE_REPLICAS].open);
 }
 
 static char *
