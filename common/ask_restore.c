@@ -69,7 +69,7 @@ ask_worker_beat(struct db *db, const char *worker, struct err *err)
 	"r.id, r.lease_token, coalesce(r.tail_set, 0), r.migration, r.kind, r.state, m.cluster, r.target_database, m.database_name," \
 	" r.hold, r.last_file, m.family_guid, r.recover_asked is not null, r.cutover_at is not null,"                    \
 	" exists (select 1 from run o join migration om on om.id = o.migration where om.cluster = m.cluster and o.id <> r.id"  \
-	"  and o.wants_slot and o.hold is null)"
+	"  and o.wants_slot and o.hold is null and o.state in ('waiting', 'restoring', 'ready', 'cutover'))"
 
 static void
 read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *run)
@@ -96,14 +96,14 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 {
 	struct rows *r = NULL;
 
-	/* Cutovers first, then production before rehearsals, then who has waited longest. */
+	/* Cutovers first, then who has waited longest; one left behind waits since its lease ended. */
 	*got = false;
 	if (!DB_ASK(db, mem, &r, err,
 		"with due as (select r.id from run r join migration m on m.id = r.migration"
 		"  where r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering') and m.cluster = any($2::text[])"
 		/* Free and due, or left behind by a worker that died. */
 		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now()))"
-		"  order by r.state in ('cutover', 'recovering') desc, r.next_try limit 1 for update of r skip locked),"
+		"  order by r.state in ('cutover', 'recovering') desc, coalesce(r.lease_until, r.next_try) limit 1 for update of r skip locked),"
 		" taken as (update run r set worker = $1, lease_token = r.lease_token + 1, lease_until = now() + interval '15 s', has_slot = false,"
 		"   next_try = 'infinity' from due where r.id = due.id returning r.*)"
 		" select " RUN_COLUMNS " from taken r join migration m on m.id = r.migration", worker, clusters))
@@ -541,7 +541,7 @@ bool
 ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err)
 {
 	return change_run(db, run, "update run set state = 'cutover', cutover_at = now(), clock_started = coalesce(clock_started, now()),"
-		" last_file = coalesce($2, last_file), next_try = now() where id = $1", last_file, err);
+		" last_file = coalesce($2, last_file), waits_for = null, next_try = now() where id = $1", last_file, err);
 }
 
 bool
@@ -566,7 +566,7 @@ ask_is_past(struct db *db, int64_t run, int64_t set, bool *past, struct err *err
 bool
 ask_recover(struct db *db, int64_t run, struct err *err)
 {
-	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', next_try = now()"
+	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', waits_for = null, next_try = now()"
 		" where id = $1", NULL, err);
 }
 

@@ -13,7 +13,7 @@
 #include "common/tsql.h"
 #include "restore/run.h"
 
-enum { MESSAGES_MAX = 2000, ATTEMPTS_MAX = 5, BUSY_WAIT_MS = 500 };
+enum { MESSAGES_MAX = 2000, ATTEMPTS_MAX = 5, BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
 
 /* What a lane works with while it walks. */
 struct walk {
@@ -472,6 +472,8 @@ make_users(struct walk *w, struct err *err)
 	json_t *triggers;
 	bool good;
 
+	/* Whoever holds a lock in their database must not keep us for ever. */
+	mssql_limit(w->ms, USERS_SECONDS);
 	if (!mssql_run(w->ms, w->mem, talloc_asprintf(w->mem, "USE %s", tsql_name(w->mem, lane->run.target_database)), NULL, NULL, NULL, NULL,
 	               err) || (triggers = armed_triggers(w, err)) == NULL)
 		return false;
