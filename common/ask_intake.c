@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/log.h"
+
 static json_t *
 ask_json(struct db *db, const char *sql, struct err *err)
 {
@@ -91,10 +93,24 @@ has_finding(const json_t *rec, const char *word)
 	return false;
 }
 
+/* A finding without a bad page is of the file's own structure: then no set in it is sound. */
+static bool
+is_damaged_throughout(const json_t *rec, const json_t *facts)
+{
+	json_t *set;
+	size_t i;
+
+	json_array_foreach(json_object_get(facts, "sets"), i, set)
+		if (json_integer_value(json_object_get(json_object_get(set, "pages"), "bad")) > 0)
+			return false;
+	return has_finding(rec, "damaged-page");
+}
+
 /* The columns are taken out of the reader's own object; names are those of RESTORE HEADERONLY. */
 static bool
-put_set(struct db *db, TALLOC_CTX *mem, const char *migration, const char *upload, json_t *facts, json_t *set, bool password, struct err *err)
+put_set(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *upload, json_t *facts, json_t *set, struct err *err)
 {
+	const char *migration = text(rec, "m");
 	char *o = json_dumps(set, JSON_COMPACT), *media = json_dumps(json_object_get(facts, "media"), JSON_COMPACT);
 	struct rows *r;
 	bool good = DB_ASK(db, mem, NULL, err,
@@ -115,13 +131,14 @@ put_set(struct db *db, TALLOC_CTX *mem, const char *migration, const char *uploa
 		"  coalesce((s->>'Compressed')::boolean, false), coalesce((s->>'BackupSize')::bigint, 0),"
 		"  coalesce((s->>'CompressedBackupSize')::bigint, 0), (m->>'MediaSetId')::uuid, greatest(1, (m->>'FamilyCount')::int), s,"
 		"  $4::boolean"
-		" from (select $2::jsonb s, $3::jsonb m) x on conflict do nothing", migration, o, media, db_bool(password)) &&
+		" from (select $2::jsonb s, $3::jsonb m) x on conflict do nothing", migration, o, media,
+		db_bool(has_finding(rec, "media-password"))) &&
 		DB_ASK(db, mem, &r, err, "select id from backup_set where migration = $1 and backup_set_guid = ($2::jsonb->>'BackupSetGUID')::uuid",
 		       migration, o) && rows_count(r) == 1 &&
 		DB_ASK(db, mem, NULL, err, "insert into media_family(backup_set, upload, family_number, position, damaged)"
 		" values($1, $2, greatest(1, ($3::jsonb->>'FamilySequenceNumber')::int), greatest(1, ($4::jsonb->>'Position')::int),"
-		"  coalesce(($4::jsonb->'pages'->>'bad')::bigint, 0) > 0) on conflict do nothing",
-		rows_text(r, 0, 0), upload, media, o) &&
+		"  $5::boolean or coalesce(($4::jsonb->'pages'->>'bad')::bigint, 0) > 0) on conflict do nothing",
+		rows_text(r, 0, 0), upload, media, o, db_bool(is_damaged_throughout(rec, facts))) &&
 		DB_ASK(db, mem, NULL, err, "insert into backup_file(backup_set, file_id, type, logical_name, physical_name, size_bytes)"
 		" select $1::bigint, (f->>'FileId')::int, f->>'Type', coalesce(f->>'LogicalName', ''), coalesce(f->>'PhysicalName', ''),"
 		"  coalesce((f->>'Size')::bigint, 0) from jsonb_array_elements($2::jsonb->'files') f on conflict do nothing", rows_text(r, 0, 0), o) &&
@@ -145,7 +162,7 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 		return false;
 	if (strcmp(state, "arrived") == 0)
 		json_array_foreach(json_object_get(facts, "sets"), i, set)
-			if (!put_set(db, mem, migration, id, facts, set, has_finding(rec, "media-password"), err))
+			if (!put_set(db, mem, rec, id, facts, set, err))
 				return false;
 	if (strcmp(state, "receiving") == 0)
 		return true;
@@ -156,10 +173,9 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 		number(mem, rec, "n"));
 }
 
-bool
-intake_upload(struct db *db, const json_t *record, const char *facts_text, struct err *err)
+static bool
+put_record(struct db *db, TALLOC_CTX *mem, const json_t *record, const char *facts_text, struct err *err)
 {
-	TALLOC_CTX *mem = talloc_new(NULL);
 	json_t *facts = facts_text == NULL ? NULL : json_loads(facts_text, 0, NULL);
 	bool good = db_begin(db, err);
 
@@ -171,6 +187,25 @@ intake_upload(struct db *db, const json_t *record, const char *facts_text, struc
 			db_rollback(db);
 	}
 	json_decref(facts);
+	return good;
+}
+
+bool
+intake_upload(struct db *db, const json_t *record, const char *facts_text, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = put_record(db, mem, record, facts_text, err);
+	json_t *plain;
+
+	/* A header may hold what no column takes (an LSN that ends before it begins, U+0000): the file is known all the same. */
+	if (!good && err->kind != ERR_AGAIN && facts_text != NULL) {
+		log_warning("what a file says of itself cannot be recorded", "error", err->text, NULL);
+		plain = json_deep_copy(record);
+		json_object_set_new(plain, "reason", json_string("its header holds values that cannot be; it will not be restored, send it again"));
+		err_clear(err);
+		good = put_record(db, mem, plain, NULL, err);
+		json_decref(plain);
+	}
 	talloc_free(mem);
 	return good;
 }
