@@ -190,6 +190,8 @@ file_record(const struct file *f)
 		json_object_set_new(o, "reason", json_string(f->reason));
 	if (f->findings != NULL)
 		json_object_set(o, "findings", f->findings);
+	if (f->replaces[0] != '\0')
+		json_object_set_new(o, "replaces", json_string(f->replaces));
 	if (f->state == FILE_ARRIVED) {
 		snprintf(vault, sizeof(vault), "%s/vault/%s.bak", f->area->migration, f->key);
 		json_object_set_new(o, "vault", json_string(vault));
@@ -210,7 +212,7 @@ area_replay(struct areas *areas, const json_t *o)
 {
 	struct area *area = area_of(areas, text(o, "m"));
 	char path[PLACE_PATH_MAX + 2];
-	struct file *f;
+	struct file *f, *old;
 
 	if (strcmp(text(o, "t"), "mkdir") == 0)
 		area_add_folder(area, text(o, "path"));
@@ -225,6 +227,10 @@ area_replay(struct areas *areas, const json_t *o)
 		snprintf(f->key, sizeof(f->key), "%s", text(o, "key"));
 	}
 	area_set_path(f, path);
+	f->superseded = false;
+	snprintf(f->replaces, sizeof(f->replaces), "%s", text(o, "replaces"));
+	if (f->replaces[0] != '\0' && (old = by_key(area, f->replaces)) != NULL && old->shown && strcmp(old->path, path) == 0)
+		old->superseded = true;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(words[i], text(o, "state")) == 0)
 			f->state = (enum file_state)i;

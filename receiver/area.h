@@ -30,6 +30,8 @@ struct file {
 	json_t *findings;         /* words, or NULL */
 	int version;
 	int64_t mtime, arrived_at;
+	char replaces[40];        /* key of the file that had the name before, or "" */
+	bool superseded;          /* replay: another one said so, it itself did not yet */
 	bool was_open;            /* when the program was ended before */
 	unsigned writer;          /* session that holds a writing descriptor; 0 none */
 	bool settling;            /* its arrival is being made durable, or it is being read again */

@@ -609,6 +609,11 @@ finish_file(struct warden *w, struct file *f)
 {
 	char *staging = disk_in(w, NULL, f->area, "staging", f->key, ""), *vault = disk_in(w, staging, f->area, "vault", f->key, ".bak");
 
+	if (f->superseded) {
+		uploads_replace(w, f);
+		talloc_free(staging);
+		return;
+	}
 	if (f->state == FILE_ARRIVED && access(vault, F_OK) != 0 && rename(staging, vault) != 0)
 		log_error("an arrived file cannot be moved to the vault", "file", f->key, NULL);
 	if (f->state == FILE_RECEIVING) {

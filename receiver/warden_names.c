@@ -225,7 +225,7 @@ why_not_write(struct session *s, const char *path, uint32_t flags, const struct 
 	return why;
 }
 
-static void
+static bool
 begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 {
 	char *path = disk_in(s->warden, NULL, s->area, "staging", f->key, "");
@@ -237,7 +237,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		if (fd >= 0)
 			close(fd);
 		reply(s, id, STATUS_FAILURE, errno == ENOSPC ? "there is no space left" : "the file cannot be opened");
-		return;
+		return false;
 	}
 	/* Several handles of one session share the upload: its bytes are what that session knows. */
 	if (f->writer != s->number || f->state != FILE_RECEIVING) {
@@ -251,6 +251,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		uploads_record(s->warden, f);
 	}
 	give(s, id, fd, f, f->path, true, false, (uint64_t)st.st_size);
+	return true;
 }
 
 static struct file *
@@ -263,21 +264,6 @@ new_file(struct session *s, const char *path)
 	f->is_backup = place_is_backup(place_base(path));
 	new_key(f->key);
 	return f;
-}
-
-/* The name goes to a newer upload; what has arrived stays in the vault, a partial goes. */
-static void
-replace(struct warden *w, struct file *f)
-{
-	f->shown = false;
-	if (f->state == FILE_ARRIVED) {
-		uploads_record(w, f);
-		return;
-	}
-	/* A handle that is still open to it writes into nothing, and its CLOSE fails. */
-	f->state = FILE_GONE;
-	f->writer = 0;
-	uploads_record_and_remove(w, f);
 }
 
 static void
@@ -325,6 +311,20 @@ give_way(struct warden *w, const struct file *f)
 	return true;
 }
 
+/* The new one is written down first: whenever that ends, one of them has the name. */
+static void
+begin_anew(struct session *s, uint32_t id, const char *path, struct file *old)
+{
+	struct file *f = new_file(s, path);
+
+	if (old != NULL)
+		strcpy(f->replaces, old->key);
+	if (!begin_upload(s, id, f, O_CREAT | O_EXCL))
+		area_forget(f);
+	else if (old != NULL)
+		uploads_replace(s->warden, old);
+}
+
 static void
 open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
 {
@@ -345,9 +345,7 @@ open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
 	else if (f != NULL && f->writer != 0 && f->writer != s->number)
 		take_over(s, id, path, flags, f);
 	else if (fresh) {
-		if (f != NULL)
-			replace(s->warden, f);
-		begin_upload(s, id, new_file(s, path), O_CREAT | O_EXCL);
+		begin_anew(s, id, path, f);
 	} else if (f->state == FILE_ARRIVED) {
 		vault = disk_path(s->warden, NULL, f, "");
 		fd = open(vault, O_RDONLY | O_CLOEXEC);
@@ -628,7 +626,7 @@ names_remove(struct session *s, struct talk_frame *fr)
 		reply(s, fr->id, STATUS_FAILURE, "the file is being written");
 	else {
 		/* What has arrived stays in the vault: a name that goes takes no backup with it. */
-		replace(s->warden, f);
+		uploads_replace(s->warden, f);
 		reply(s, fr->id, STATUS_OK, "");
 	}
 	talloc_free(mem);
@@ -684,7 +682,7 @@ names_rename(struct session *s, struct talk_frame *fr)
 		reply(s, fr->id, STATUS_FAILURE, there != NULL ? "the name is taken" : "the folder is not there");
 	else {
 		if (there != NULL)
-			replace(s->warden, there);
+			uploads_replace(s->warden, there);
 		f->version = area_next_version(s->area, to);
 		rename_now(s, fr->id, f, to);
 	}
@@ -737,11 +735,14 @@ on_seeded(void *ctx, bool good, const char *why)
 
 	old->settling = f->settling = false;
 	if (goes_on) {
-		replace(x->w, old);
 		f->shown = true;
-		begin_upload(s, x->id, f, 0);
+		strcpy(f->replaces, old->key);
+		if (begin_upload(s, x->id, f, 0))
+			uploads_replace(x->w, old);
+		else
+			uploads_replace(x->w, f);
 	} else {
-		replace(x->w, f);
+		uploads_replace(x->w, f);
 		if (s != NULL && s->pair >= 0)
 			reply(s, x->id, STATUS_FAILURE, why);
 	}

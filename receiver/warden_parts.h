@@ -106,6 +106,8 @@ void uploads_record(struct warden *w, struct file *f);
 /* As well; then its bytes go. */
 void uploads_record_and_remove(struct warden *w, struct file *f);
 void uploads_feed(struct warden *w, struct file *f, json_t *record);
+/* The name has gone to a newer upload; what has arrived stays in the vault, a partial goes. */
+void uploads_replace(struct warden *w, struct file *f);
 /* Sessions whose OPEN waited for this file. */
 void uploads_settled(struct warden *w, uint64_t file);
 

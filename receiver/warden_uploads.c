@@ -74,6 +74,20 @@ uploads_record_and_remove(struct warden *w, struct file *f)
 }
 
 void
+uploads_replace(struct warden *w, struct file *f)
+{
+	f->shown = false;
+	if (f->state == FILE_ARRIVED) {
+		uploads_record(w, f);
+		return;
+	}
+	/* A handle that is still open to it writes into nothing, and its CLOSE fails. */
+	f->state = FILE_GONE;
+	f->writer = 0;
+	uploads_record_and_remove(w, f);
+}
+
+void
 uploads_settled(struct warden *w, uint64_t file)
 {
 	for (struct session *s = w->sessions; s != NULL; s = s->next)

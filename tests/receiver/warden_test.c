@@ -49,17 +49,25 @@ connect_unix(const char *path)
 	return connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 ? fd : -1;
 }
 
+/* Nobody outlives the one that started it, however soon that ends. */
+static void
+die_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+}
+
 /* The process that stands for a session: it holds nothing and waits to be killed. */
 static pid_t
 stand_in(void)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid != 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (int fd = 3; fd < 64; fd++)
-		close(fd);
+	close_range(0, ~0u, 0);
+	die_with(parent);
 	for (;;)
 		pause();
 }
@@ -131,13 +139,14 @@ wait_readable(int fd)
 static void
 start_warden(struct world *w)
 {
+	pid_t parent = getpid();
 	FILE *f = NULL;
 	int pid = 0;
 
 	unlink(w->ready);
 	w->warden = fork();
 	if (w->warden == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		die_with(parent);
 		_exit(warden_main(&w->config, w->ready));
 	}
 	wait_readable(w->listener);
@@ -812,6 +821,32 @@ a_new_version_that_cannot_be_begun_leaves_the_old_one(void **state)
 	assert_int_equal(size_of(w, p, "/a.bak"), w->whole.len);
 }
 
+/* Killed at any time, the name belongs to the old one or to the new one, and to one of them only. */
+static void
+a_name_always_belongs_to_one_file(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	char *journal = talloc_asprintf(w, "%s/journal.log", w->spool), *list;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	open_it(w, p, "/a.bak", WRITE | CREAT | TRUNC);
+	assert_int_equal(p->status, OK);
+	assert_true(journal_says(w, "\"shown\":false"));
+	for (int lines = 4; lines >= 2; lines--) {
+		kill_warden(w);
+		/* OPEN, arrival, then the new one's OPEN and the old one's end. */
+		assert_int_equal(system(talloc_asprintf(w, "head -n %d %s > %s.cut && mv %s.cut %s", lines, journal, journal, journal, journal)), 0);
+		start_warden(w);
+		p = log_in(w);
+		assert_int_equal(size_of(w, p, "/a.bak"), lines == 2 ? w->whole.len : 0);
+		list = text_of(w, p, "/STATUS.txt");
+		list = strstr(list, "a.bak");
+		assert_non_null(list);
+		assert_null(strstr(list + 1, "a.bak"));
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -824,6 +859,7 @@ main(int argc, char **argv)
 		TEST(lies_about_sizes_do_not_help), TEST(uploads_at_once_share_the_quota), TEST(files_are_counted_but_may_be_resumed),
 		TEST(the_readme_quotes_the_database), TEST(no_backup_gets_a_backups_name_by_a_rename), TEST(a_manifest_may_come_under_a_temporary_name),
 		TEST(a_name_that_is_opened_anew_leaves_the_old_handle_behind), TEST(a_new_version_that_cannot_be_begun_leaves_the_old_one),
+		TEST(a_name_always_belongs_to_one_file),
 	};
 
 	if (argc > 2 && strcmp(argv[1], "--spawner") == 0)
