@@ -79,6 +79,19 @@ torn_bits_agree(const uint8_t *page)
 	return true;
 }
 
+enum { HAS_CHECKSUM = 0x200, HAS_TORN_BITS = 0x100 };
+
+static unsigned flags_of(const uint8_t *page) { return (unsigned)(page[4] | page[5] << 8); }
+
+/* Nothing speaks against it, as far as it is protected. */
+static bool
+is_sound(const uint8_t *page)
+{
+	if (flags_of(page) & HAS_CHECKSUM)
+		return page_sum(page) == le32(page + 0x3C);
+	return !(flags_of(page) & HAS_TORN_BITS) || torn_bits_agree(page);
+}
+
 static bool
 is_zero(const uint8_t *page)
 {
@@ -125,7 +138,7 @@ leave_unjudged(struct bak *b, uint64_t pages)
 
 	go_back(b, &nothing);
 	c->pages->total = c->pages->unprotected = pages;
-	b->walk.boot.seen = false; /* page 9 comes in the second extent, behind the maps that tell */
+	b->walk.boots[b->walk.set->n_passes - 1].seen = false; /* page 9 comes in the second extent, behind the maps that tell */
 }
 
 void
@@ -158,57 +171,6 @@ bak_checker_cut(struct bak *b, uint64_t pages)
 		go_back(b, to);
 }
 
-/* ---- which extent is it ---------------------------------------------------------------------------------- */
-
-struct identity {
-	uint32_t file, base;
-};
-
-static bool
-is_after(struct identity a, uint32_t file, uint32_t base)
-{
-	return a.file > file || (a.file == file && a.base > base);
-}
-
-/*
- * Free pages inside an extent hold arbitrary remains of other places, with valid sums even, so a majority
- * alone can be wrong; extents ascend within a pass, so the smallest identity beyond the extent before is
- * the right one, and the majority only the fallback. (Found on real files.)
- */
-static bool
-find_identity(const struct bak_checker *c, const uint8_t *mem, size_t n, struct identity *out)
-{
-	struct identity seen[EXTENT_PAGES];
-	size_t votes[EXTENT_PAGES] = { 0 }, n_seen = 0, best = 0;
-	bool found = false;
-
-	for (size_t k = 0; k < n; k++) {
-		const uint8_t *page = mem + k * PAGE_SIZE_BYTES;
-		uint32_t id = id_of(page);
-		struct identity i = { file_of(page), id - (uint32_t)k };
-		size_t s = 0;
-
-		if (page[0] != 1 || id % EXTENT_PAGES != k || i.file == 0)
-			continue;
-		while (s < n_seen && (seen[s].file != i.file || seen[s].base != i.base))
-			s++;
-		if (s == n_seen)
-			seen[n_seen++] = i;
-		votes[s]++;
-		if (c->any && !is_after(i, c->last_file, c->last_base))
-			continue;
-		if (!found || is_after(*out, i.file, i.base))
-			*out = i;
-		found = true;
-	}
-	for (size_t s = 1; s < n_seen; s++)
-		if (votes[s] > votes[best])
-			best = s;
-	if (!found && n_seen > 0)
-		*out = seen[best];
-	return n_seen > 0;
-}
-
 /* ---- what belongs there ------------------------------------------------------------------------------------ */
 
 /* File header, allocation maps and the boot page are in every database. */
@@ -232,6 +194,94 @@ is_allocated(const struct bak_checker *c, uint32_t file, uint32_t id, bool if_un
 	if (!c->have_pfs || c->pfs_file != file || c->pfs_page != map)
 		return if_unknown;
 	return (c->pfs[100 + id % PFS_INTERVAL] & 0x40) != 0;
+}
+
+/* ---- which extent is it ---------------------------------------------------------------------------------- */
+
+struct identity {
+	uint32_t file, base;
+};
+
+/* What pages of one extent say which it is; those pages, and whether it may well be so. */
+struct candidate {
+	struct identity i;
+	size_t votes;
+	bool fits;
+};
+
+static bool
+is_after(struct identity a, uint32_t file, uint32_t base)
+{
+	return a.file > file || (a.file == file && a.base > base);
+}
+
+static size_t
+find_candidates(const uint8_t *mem, size_t n, struct candidate seen[static EXTENT_PAGES])
+{
+	size_t n_seen = 0;
+
+	for (size_t k = 0; k < n; k++) {
+		const uint8_t *page = mem + k * PAGE_SIZE_BYTES;
+		uint32_t id = id_of(page);
+		struct identity i = { file_of(page), id - (uint32_t)k };
+		size_t s = 0;
+
+		if (page[0] != 1 || id % EXTENT_PAGES != k || i.file == 0)
+			continue;
+		while (s < n_seen && (seen[s].i.file != i.file || seen[s].i.base != i.base))
+			s++;
+		if (s == n_seen)
+			seen[n_seen++] = (struct candidate){ .i = i };
+		seen[s].votes++;
+	}
+	return n_seen;
+}
+
+/*
+ * A page whose id was hit names an extent that is not here. The first pass over an unstriped full has every
+ * allocated extent, so one that was left out before has no allocated page; elsewhere extents are left out by rule,
+ * and the page's sum tells.
+ */
+static void
+weigh(const struct bak *b, const uint8_t *mem, struct candidate *c)
+{
+	bool has_all = b->walk.set->type == BAK_FULL && b->walk.set->n_passes == 1 && b->media.family_count == 1;
+
+	for (uint32_t k = 0; k < EXTENT_PAGES && !c->fits; k++) {
+		const uint8_t *page = mem + k * PAGE_SIZE_BYTES;
+
+		c->fits = page[0] == 1 && file_of(page) == c->i.file && id_of(page) == c->i.base + k &&
+		          (has_all ? is_allocated(&b->walk.checker, c->i.file, c->i.base + k, false) : is_sound(page));
+	}
+}
+
+/*
+ * Free pages inside an extent hold arbitrary remains of other places, with valid sums even, so a majority
+ * alone can be wrong; extents ascend within a pass, so the smallest identity beyond the extent before is
+ * the right one, and the majority only the fallback. (Found on real files.)
+ */
+static bool
+find_identity(const struct bak *b, const uint8_t *mem, size_t n, struct identity *out)
+{
+	const struct bak_checker *c = &b->walk.checker;
+	struct candidate seen[EXTENT_PAGES];
+	size_t n_seen = find_candidates(mem, n, seen), best = 0;
+
+	for (size_t s = 0; s < n_seen; s++) {
+		bool beyond = !c->any || is_after(seen[s].i, c->last_file, c->last_base);
+		bool best_beyond = !c->any || is_after(seen[best].i, c->last_file, c->last_base);
+
+		if (n_seen > 1 && n == EXTENT_PAGES)
+			weigh(b, mem, &seen[s]);
+		if (beyond != best_beyond ? beyond
+		    : !beyond             ? seen[s].votes > seen[best].votes
+		    : seen[s].fits != seen[best].fits ? seen[s].fits
+		                                      : is_after(seen[best].i, seen[s].i.file, seen[s].i.base))
+			best = s;
+	}
+	if (n_seen > 0)
+		*out = seen[best].i;
+	return n_seen > 0;
 }
 
 /* What is wrong with a page. */
@@ -277,7 +327,7 @@ take_pfs(struct bak_checker *c, const uint8_t *page, uint32_t file, uint32_t id)
 static void
 take_boot_page(struct bak *b, const uint8_t *page, uint64_t offset)
 {
-	struct bak_boot *p = &b->walk.boot;
+	struct bak_boot *p = &b->walk.boots[b->walk.set->n_passes - 1];
 
 	*p = (struct bak_boot){
 		.seen = true, .offset = offset, .version = u16_at(page, PAGE_SIZE_BYTES, 0x64),
@@ -320,9 +370,8 @@ is_map(const uint8_t *page)
 static bool
 check_sum(struct bak *b, const uint8_t *page, uint32_t file, uint32_t id, uint64_t offset)
 {
-	enum { HAS_CHECKSUM = 0x200, HAS_TORN_BITS = 0x100 };
 	struct bak_checker *c = &b->walk.checker;
-	unsigned flags = (unsigned)(page[4] | page[5] << 8);
+	unsigned flags = flags_of(page);
 	uint32_t stored = le32(page + 0x3C), sum;
 
 	if (flags & HAS_CHECKSUM) {
@@ -420,7 +469,7 @@ bak_checker_extent(struct bak *b, const uint8_t *mem, size_t n, uint64_t offset)
 {
 	struct bak_checker *c = &b->walk.checker;
 	struct identity i = { 0 };
-	bool known = find_identity(c, mem, n, &i);
+	bool known = find_identity(b, mem, n, &i);
 
 	if (known) {
 		judge_blanks(b, i);

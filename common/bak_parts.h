@@ -155,7 +155,7 @@ struct bak_walk {
 	uint32_t block_sum, stream_sum;
 	struct bak_checker checker;
 	struct bak_log_walk log;
-	struct bak_boot boot;
+	struct bak_boot boots[2]; /* one per pass over the data */
 };
 
 void bak_walk_begin(struct bak *b);

@@ -128,9 +128,8 @@ is_named(const uint8_t *boot, const char *name)
  * than the page's from 2019 on, where the page was copied before the backup's end.
  */
 static void
-compare_boot_page(struct bak *b, const struct bak_set *s)
+compare_boot_page(struct bak *b, const struct bak_set *s, const struct bak_boot *p)
 {
-	const struct bak_boot *p = &b->walk.boot;
 	const struct { const char *what; bool agrees; } checks[] = {
 		{ "DatabaseVersion", p->version == s->database_version },
 		{ "CompatibilityLevel", p->compat_level == s->compat_level },
@@ -184,6 +183,7 @@ bak_set_judge(struct bak *b, const struct bak_set *head)
 	bak_set_compare_copies(b, s);
 	compare_bases(b, s);
 	count_pages(b, s);
-	compare_boot_page(b, s);
+	for (size_t i = 0; i < s->n_passes; i++)
+		compare_boot_page(b, s, &b->walk.boots[i]);
 	bak_log_judge(b);
 }

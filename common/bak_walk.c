@@ -161,7 +161,7 @@ read_sset(struct bak *b, const uint8_t *m, size_t len)
 	b->walk.phase = IN_SET;
 	b->walk.blocks_in_set = 0;
 	b->walk.log = (struct bak_log_walk){ 0 };
-	b->walk.boot.seen = false;
+	b->walk.boots[0].seen = b->walk.boots[1].seen = false;
 	/* The set says itself where it begins (a compressed one in the file): a set that was cut out of another does not. */
 	s->file_offset = b->front == NULL ? s->offset : bak_front_record(b->front);
 	if (u64_at(m, len, 0x50) != s->file_offset)
@@ -546,6 +546,16 @@ begin_catalog(struct bak *b)
 	return true;
 }
 
+/* Zeros fit their own sum: a header of nothing but zeros is none. Every stream that was seen has a name of capitals. */
+static bool
+is_stream_name(const char *name)
+{
+	for (int i = 0; i < 4; i++)
+		if (!(name[i] >= 'A' && name[i] <= 'Z') && !(name[i] >= '0' && name[i] <= '9'))
+			return false;
+	return true;
+}
+
 static bool
 on_stream_head(struct bak *b)
 {
@@ -559,6 +569,8 @@ on_stream_head(struct bak *b)
 	if (xor16(m, 10) != u16_at(m, STREAM_HEAD, 20))
 		return bak_fail(b, BAK_END_DAMAGED, "the header of the stream at %s is damaged: its checksum is 0x%04X, its bytes give 0x%04X",
 		                bak_place(b, head_at).s, u16_at(m, STREAM_HEAD, 20), xor16(m, 10));
+	if (!is_stream_name(w->stream))
+		return bak_fail(b, BAK_END_DAMAGED, "no stream begins at %s, inside the %s block", bak_place(b, head_at).s, w->block);
 	if (w->stream_len > UINT64_MAX / 4)
 		return bak_fail(b, BAK_END_DAMAGED, "the stream at %s claims an impossible length", bak_place(b, head_at).s);
 	for (size_t i = 0; i < sizeof(small_streams) / sizeof(small_streams[0]); i++)
