@@ -88,6 +88,7 @@ static const struct blind {
 	{ "SFGI", BOTH, 0x08, 0x0C, EVERY, "not known what it is" },
 	{ "SFGI", BOTH, 0x14, 0xE0, EVERY, "not known what it is" },
 	{ "SFIN", BOTH, 0x08, 0x10, EVERY, "how it grows, and what is not known" },
+	{ "SFIN", END, 0x18, 0x19, 0x07, "pages that do not fill an extent" },
 	{ "SFIN", BOTH, 0x28, 0x30, EVERY, "its size moves on while the backup runs" },
 	{ "SFIN", BOTH, 0x38, 0x8A, EVERY, "its limits, sizes once more, and what is not known" },
 	{ "SFIN", BOTH, 0x94, 0x9E, EVERY, "not certain what it is" },
