@@ -35,7 +35,7 @@ is_long(void)
 static unsigned le16(const uint8_t *p) { return (unsigned)p[0] | (unsigned)p[1] << 8; }
 static uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
 
-static void
+void
 put_le(uint8_t *p, uint64_t v, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
@@ -53,7 +53,22 @@ seal(uint8_t *m, size_t at)
 	put_le(m + at, x, 2);
 }
 void seal_block(uint8_t *m) { seal(m, 50); }
-static void seal_stream(uint8_t *m) { seal(m, 20); }
+void seal_stream(uint8_t *m) { seal(m, 20); }
+
+void
+seal_record(uint8_t *m)
+{
+	size_t len = le16(m + 2);
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i += 4) {
+		uint32_t w = 0;
+
+		memcpy(&w, m + 28 + i, len - i < 4 ? len - i : 4);
+		sum = (sum << 1 | sum >> 31) ^ w;
+	}
+	put_le(m + 24, sum, 4);
+}
 
 /* ---- where they come from --------------------------------------------------------------------------------- */
 
@@ -80,17 +95,23 @@ temporary(TALLOC_CTX *mem, const char *what)
 }
 
 struct backup_file
+file_of_path(TALLOC_CTX *mem, const char *path)
+{
+	struct backup_file f = load(mem, path, "made");
+
+	unlink(path);
+	return f;
+}
+
+struct backup_file
 file_of_sample(TALLOC_CTX *mem, const struct backup_sample *sample)
 {
 	char *path = temporary(mem, "sample");
-	struct backup_file f;
 	struct err err = { 0 };
 
 	if (!backup_sample_write(mem, path, sample, &err))
 		fail_msg("%s", err.text);
-	f = load(mem, path, "made");
-	unlink(path);
-	return f;
+	return file_of_path(mem, path);
 }
 
 struct backup_file

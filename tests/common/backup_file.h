@@ -20,6 +20,7 @@ struct backup_file { const char *name; uint8_t *mem; size_t len; };
 /* A block (id TAPE, SFMB, SSET, …) or a stream (RAID, MQDA, …): where its header begins, its data, and how long that is. */
 struct part { char id[5]; bool is_block; size_t at, data, len; };
 
+struct backup_file file_of_path(TALLOC_CTX *mem, const char *path); /* takes it: the file is gone then */
 struct backup_file file_of_sample(TALLOC_CTX *mem, const struct backup_sample *sample);
 struct backup_file file_packed(TALLOC_CTX *mem, const struct backup_file *plain);
 /* The set of b behind that of a, as BACKUP without INIT appends one; both plain files of one set. */
@@ -34,6 +35,9 @@ struct part *parts_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);
 /* The nth part of that name (from 0); fails the test when there is none. */
 const struct part *part_of(const struct part *parts, size_t n, const char *id, size_t nth);
 void seal_block(uint8_t *block); /* makes its header sum right again */
+void seal_stream(uint8_t *stream);
+void seal_record(uint8_t *record); /* of a compressed file */
+void put_le(uint8_t *p, uint64_t v, size_t bytes);
 bool is_plain(const struct backup_file *f);
 /* Of a compressed file, its records ("data", "fill", "indx") and the marks ("SFMB") between them. */
 struct part *records_of(TALLOC_CTX *mem, const struct backup_file *f, size_t *n);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/common/backup_file.h"
+#include "tests/standin/mtf_write.h"
 
 /*
  * A table of sabotage: how a good backup is damaged, and what the reader must say of it, with the place. What the
@@ -767,6 +768,111 @@ end_of_block(const struct part *parts, size_t n, size_t i, size_t len)
 	return i < n ? parts[i].at : len;
 }
 
+/* Fields of a block's or stream's header, its sum made right again: what no accident does, and a hostile file may. */
+static const struct {
+	const char *name, *id;
+	size_t nth;
+	struct { unsigned at, bytes; uint64_t value; } edit[2];
+	const char *rename, *says;
+} sealed_table[] = {
+	{ "a block's number", "VOLB", 0, { { 36, 4, 9 } }, NULL, "is number 9 of its set where number 1 belongs" },
+	{ "a block's place", "VOLB", 0, { { 20, 8, 7 } }, NULL, "belongs elsewhere: it says 7 blocks behind the begin of its set, it is 1" },
+	{ "a block without a size", "VOLB", 0, { { 8, 2, 20 } }, NULL, "has no size" },
+	{ "a mark of an odd size", "SFMB", 1, { { 8, 2, 700 } }, NULL, "has a wrong size" },
+	{ "a mark without a size", "SFMB", 1, { { 8, 2, 100 } }, NULL, "has a wrong size" },
+	{ "a second media header", "VOLB", 0, { { 0, 0, 0 } }, "TAPE", "a second TAPE block at" },
+	{ "a second set in the first", "VOLB", 0, { { 0, 0, 0 } }, "SSET", "a backup set begins at" },
+	{ "an end in the middle", "VOLB", 0, { { 0, 0, 0 } }, "ESET", "an end of set at" },
+	{ "an unknown block", "VOLB", 0, { { 0, 0, 0 } }, "WHAT", "an unknown block 'WHAT' at" },
+	{ "a second head", "MSLS", 0, { { 0, 0, 0 } }, "MSCI", "a second catalogue head at" },
+	{ "an end before its head", "MSCI", 0, { { 0, 0, 0 } }, "MSLS", "the end of a set at" },
+	{ "a catalogue in another block", "MSCI", 0, { { 0, 0, 0 } }, "VOLB", "a catalogue at" },
+	{ "pages in another block", "MSDA", 0, { { 0, 0, 0 } }, "VOLB", "data at" },
+	{ "a stream longer than any file", "MQDA", 0, { { 8, 8, UINT64_MAX / 2 } }, NULL, "claims an impossible length" },
+	{ "a stream longer than any of its kind", "RAID", 0, { { 8, 8, 5000 } }, NULL, "the RAID stream at byte 140 claims 5000 bytes" },
+	{ "a stream without a name", "MQDA", 1, { { 0, 4, 0 } }, NULL, "no stream begins at" },
+	{ "more stripes than there can be", "RAID", 0, { { 22 + 0x14, 2, 65 } }, NULL, "the media header says file 1 of 65" },
+	{ "a stripe beyond the last", "RAID", 0, { { 22 + 0x18, 2, 3 } }, NULL, "the media header says file 3 of 1" },
+	{ "a log extent that ends before it begins", "MSTL", 0, { { 0x44, 8, 5 } }, NULL, "the log extent announced at" },
+	{ "a log extent outside its virtual log file", "MSTL", 0, { { 0x68, 8, 1 << 30 } }, NULL, "the log extent announced at" },
+	{ "a log longer than what follows", "MSTL", 0, { { 0x44, 8, 0x40000 }, { 0x60, 8, 0x80000 } }, NULL, "fewer bytes follow than were announced" },
+	{ "a log of two files", "MSTL", 0, { { 0x70, 2, 3 } }, NULL, "is of file 2 and of file 3" },
+};
+
+static void
+right_sums_do_not_make_it_right(void **state)
+{
+	struct backup_sample sample = { 'D', 16, 9, false, false, true, 1 };
+	TALLOC_CTX *all = talloc_new(NULL);
+	struct backup_file f = file_of_sample(all, &sample);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sealed_table) / sizeof(sealed_table[0]); i++) {
+		TALLOC_CTX *mem = talloc_new(all);
+		struct victim v = victim_of(mem, &f, true);
+		const struct part *p = part(&v, sealed_table[i].id, sealed_table[i].nth);
+
+		for (size_t k = 0; k < 2; k++)
+			put_le(v.f.mem + p->at + sealed_table[i].edit[k].at, sealed_table[i].edit[k].value, sealed_table[i].edit[k].bytes);
+		if (sealed_table[i].rename != NULL)
+			memcpy(v.f.mem + p->at, sealed_table[i].rename, 4);
+		(p->is_block ? seal_block : seal_stream)(v.f.mem + p->at);
+		must_say(mem, sealed_table[i].name, &v.f, BAK_END_DAMAGED, sealed_table[i].says, 0, "damaged-page");
+		talloc_free(mem);
+	}
+	printf("# %zu kinds of sabotage behind right sums\n", sizeof(sealed_table) / sizeof(sealed_table[0]));
+	talloc_free(all);
+}
+
+/* A log of two extents, each of one block in the same virtual log file; the second begins so many sectors late. */
+static struct backup_file
+log_of_two_extents(TALLOC_CTX *mem, unsigned hole, unsigned longer)
+{
+	enum { VLF = 40, START = 8192, FIRST = 16, SECTORS = 2 };
+	char *path = talloc_asprintf(mem, "%s/landfall-extents-%p", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (void *)mem);
+	struct mtf_file log = { .file_id = 2, .type = 'L', .name = "l", .path = "l" };
+	struct mtf_set set = {
+		.type = 'L', .database = "d", .server = "s", .machine = "m", .user = "u", .name = "n", .first = { VLF, FIRST, 1 },
+		.last = { VLF, FIRST + 2 * SECTORS + hole, 1 }, .start = 1700000000, .compat = 150, .database_version = 904, .files = &log, .n_files = 1,
+	};
+	struct err err = { 0 };
+	struct mtf *m = mtf_begin(mem, path, &set, &err);
+	struct backup_file f;
+	struct victim v;
+
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned number = FIRST + i * (SECTORS + hole);
+		uint8_t block[SECTORS * SECTOR] = { 0x50 };
+
+		put_le(block + 6, sizeof(block), 2);
+		put_le(block + 12, VLF, 4);
+		put_le(block + 16, number, 4);
+		block[SECTOR] = 0x48;
+		mtf_log_begin(m, VLF, START, 1 << 20, START + number * SECTOR, START + (number + SECTORS) * SECTOR);
+		mtf_log(m, block, sizeof(block));
+		mtf_log_end(m);
+	}
+	set.finish = 1700000060;
+	assert_true(mtf_end(m, &set, &err));
+	f = file_of_path(mem, path);
+	v = victim_of(mem, &f, true);
+	put_le(v.f.mem + part(&v, "MQTL", 1)->data + 2 + 6, SECTORS * SECTOR + longer, 2);
+	return v.f;
+}
+
+static void
+a_log_with_a_hole_is_not_whole(void **state)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct backup_file good = log_of_two_extents(mem, 0, 0), hole = log_of_two_extents(mem, 3, 0), cut = log_of_two_extents(mem, 0, SECTOR);
+
+	(void)state;
+	must_say(mem, "two extents", &good, BAK_END_WHOLE, NULL, 0, NULL);
+	must_say(mem, "a hole between them", &hole, BAK_END_DAMAGED, "a hole in the log: after VLF 40 byte 17408 comes VLF 40 byte 18944", 0, "damaged-page");
+	must_say(mem, "a last block that is longer than its extent", &cut, BAK_END_DAMAGED, "the last block is cut off", 0, "damaged-page");
+	talloc_free(mem);
+}
+
 /* The next block stands there and says that it belongs elsewhere, or may not come now; of two alike the one behind them. */
 static void
 check_block_cut_out(TALLOC_CTX *mem, const struct backup_file *f, const struct part *parts, size_t n, size_t i)
@@ -906,6 +1012,8 @@ a_stripe_with_the_pages_of_another_cannot_be_told(void **state)
 
 /* ---- compressed files ------------------------------------------------------------------------------------------------------ */
 
+enum { LAST_BYTE = 0x10000 };
+
 static const struct {
 	const char *name, *id;
 	unsigned offset; /* in the record */
@@ -923,6 +1031,8 @@ static const struct {
 	{ "an entry of the index", "indx", 24 + 16 + 3, 0x01, BAK_END_DAMAGED, "the index at" },
 	{ "the index's checksum", "indx", 24 + 12, 0x01, BAK_END_DAMAGED, "the index at" },
 	{ "the index's count", "indx", 24 + 4, 0x01, BAK_END_DAMAGED, "the index at" },
+	{ "an index that is longer than itself", "indx", 24 + 6, 0x10, BAK_END_DAMAGED, "bytes of entries in" },
+	{ "the end of the index", "indx", LAST_BYTE, 0x01, BAK_END_DAMAGED, "head and tail of the index at" },
 };
 
 /* Compressed ones: made, and the real ones. */
@@ -969,7 +1079,7 @@ compressed_files_are_checked_record_by_record(void **state)
 			const struct part *r = some_record(records, n, packed_table[i].id);
 			struct backup_file f = file_copy(once, &packed[k]);
 
-			f.mem[r->at + packed_table[i].offset] ^= packed_table[i].bits;
+			f.mem[packed_table[i].offset == LAST_BYTE ? r->data + r->len - 1 : r->at + packed_table[i].offset] ^= packed_table[i].bits;
 			must_say(once, packed_table[i].name, &f, packed_table[i].end, packed_table[i].says, r->at, "damaged-page");
 			if (packed_table[i].end == BAK_END_WHOLE && k == 0)
 				printf("# undetectable: %s: %s\n", packed_table[i].name, packed_table[i].says);
@@ -980,9 +1090,30 @@ compressed_files_are_checked_record_by_record(void **state)
 	talloc_free(mem);
 }
 
+/* The code lengths of its first symbols: they no longer fill the code. */
+static void
+a_record_that_cannot_be_unpacked_is_named(void **state)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	size_t n_packed, n;
+	struct backup_file *packed = packed_files(mem, &n_packed);
+
+	(void)state;
+	for (size_t k = 0; k < n_packed; k++) {
+		struct backup_file f = file_copy(mem, &packed[k]);
+		struct part *records = records_of(mem, &f, &n);
+		const struct part *r = some_record(records, n, "data");
+
+		f.mem[r->data] ^= 0x0F;
+		seal_record(f.mem + r->at);
+		must_say(mem, "a record's code", &f, BAK_END_DAMAGED, "cannot be unpacked", r->at, "damaged-page");
+	}
+	talloc_free(mem);
+}
+
 /* Every record is right in itself: what it unpacks to is missed, or stands in a wrong place. */
 static void
-records_that_are_missing_or_swapped_are_missed(void **state)
+records_that_are_missing_are_missed(void **state)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	size_t n_packed, n, tried = 0;
@@ -1084,7 +1215,10 @@ main(void)
 		cmocka_unit_test(sets_that_are_missing_or_swapped_are_missed),
 		cmocka_unit_test(a_stripe_with_the_pages_of_another_cannot_be_told),
 		cmocka_unit_test(compressed_files_are_checked_record_by_record),
-		cmocka_unit_test(records_that_are_missing_or_swapped_are_missed),
+		cmocka_unit_test(a_record_that_cannot_be_unpacked_is_named),
+		cmocka_unit_test(records_that_are_missing_are_missed),
+		cmocka_unit_test(right_sums_do_not_make_it_right),
+		cmocka_unit_test(a_log_with_a_hole_is_not_whole),
 		cmocka_unit_test(what_cannot_be_read_is_named_politely),
 		cmocka_unit_test(servers_that_are_not_known_are_named_politely),
 		cmocka_unit_test(a_database_under_tde_is_not_called_damaged),
