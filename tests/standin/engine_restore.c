@@ -330,12 +330,12 @@ progress(struct work *w, size_t len)
 		return false;
 	}
 	w->percent = w->run.percent = now;
-	while (engine_knob_value(w->e, "hang") != 0 && !is_cancelled(w->out, &w->run))
-		usleep(20000);
 	while (w->r->stats > 0 && w->told + w->r->stats <= now) {
 		w->told += w->r->stats;
 		tell(w->out, engine_curcmd(w->r), 3211, "%d percent processed.", w->told);
 	}
+	while (engine_knob_value(w->e, "hang") != 0 && !is_cancelled(w->out, &w->run))
+		usleep(20000);
 	if (now == 100)
 		pause_ms(w, engine_knob_value(w->e, "silence_ms"));
 	return !is_cancelled(w->out, &w->run);
