@@ -141,9 +141,9 @@ ask_action_state(struct db *db, TALLOC_CTX *mem, int64_t id, const char **state,
 {
 	struct rows *r;
 
-	if (!DB_ASK(db, mem, &r, err, "select state, coalesce(said, '') from action where id = $1", db_int(mem, id)))
+	if (!DB_ASK(db, mem, &r, err, "select coalesce(refusal, state), coalesce(said, '') from action where id = $1", db_int(mem, id)))
 		return false;
-	*state = rows_count(r) == 1 ? rows_text(r, 0, 0) : "refused";
+	*state = rows_count(r) == 1 ? rows_text(r, 0, 0) : "conflict";
 	*said = rows_count(r) == 1 ? rows_text(r, 0, 1) : "the action is gone";
 	return true;
 }

@@ -27,6 +27,7 @@ bool ask_key_revoke(struct db *db, const char *migration, const char *fingerprin
 /* run 0: all runs. args is a JSON object. */
 bool ask_action_new(struct db *db, const char *migration, int64_t run, const char *kind, const char *args, int64_t *id, struct err *err);
 /* state: asked, done, refused. */
+/* asked, done, or the word of its refusal (see ask_action_end). */
 bool ask_action_state(struct db *db, TALLOC_CTX *mem, int64_t id, const char **state, const char **said, struct err *err);
 
 #endif

@@ -175,7 +175,7 @@ ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *f
 		" (select min(u.name) from upload u, migration m where m.id = r.migration and u.migration = r.migration and u.state = 'partial'"
 		"   and u.inspect->'sets'->0->>'FamilyGUID' = m.family_guid::text and u.inspect->'sets'->0->>'BackupType' = '2'"
 		"   and (u.inspect->'sets'->0->>'FirstLSN')::numeric >= coalesce(t.last_lsn, 0))"
-		" , r.recovered_at is not null from run r left join backup_set t on t.id = r.tail_set where r.id = $1", id))
+		" , r.recovered_at is not null, r.kind = 'uat' from run r left join backup_set t on t.id = r.tail_set where r.id = $1", id))
 		return false;
 	if (rows_count(r) == 0)
 		return err_set(err, ERR_REFUSED, 0, "there is no such run");
@@ -191,6 +191,7 @@ ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *f
 	facts->running_steps = (int)rows_int(r, 0, 9);
 	facts->continuing = rows_text_or_null(r, 0, 10);
 	facts->recovered = rows_bool(r, 0, 11);
+	facts->rehearsal = rows_bool(r, 0, 12);
 	return gate_replicas(db, mem, id, facts, err);
 }
 

@@ -96,14 +96,18 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 {
 	struct rows *r = NULL;
 
-	/* Cutovers first, then who has waited longest; one left behind waits since its lease ended. */
+	/*
+	 * Cutovers first, then production before rehearsals (which are let in after ten minutes all the same), then who has
+	 * waited longest; one left behind waits since its lease ended.
+	 */
 	*got = false;
 	if (!DB_ASK(db, mem, &r, err,
 		"with due as (select r.id from run r join migration m on m.id = r.migration"
 		"  where r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering') and m.cluster = any($2::text[])"
 		/* Free and due, or left behind by a worker that died. */
 		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now()))"
-		"  order by r.state in ('cutover', 'recovering') desc, coalesce(r.lease_until, r.next_try) limit 1 for update of r skip locked),"
+		"  order by r.state in ('cutover', 'recovering') desc,"
+		"   (r.kind = 'production' or coalesce(r.lease_until, r.next_try) < now() - interval '10 min') desc, coalesce(r.lease_until, r.next_try) limit 1 for update of r skip locked),"
 		" taken as (update run r set worker = $1, lease_token = r.lease_token + 1, lease_until = now() + interval '15 s', has_slot = false,"
 		"   next_try = 'infinity' from due where r.id = due.id returning r.*)"
 		" select " RUN_COLUMNS " from taken r join migration m on m.id = r.migration", worker, clusters))
@@ -485,14 +489,14 @@ ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *a, bool *got, 
 }
 
 bool
-ask_action_end(struct db *db, const struct restore_action *a, bool done, const char *said, struct err *err)
+ask_action_end(struct db *db, const struct restore_action *a, const char *refusal, const char *said, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "update action set state = $2, said = $3, done_at = now() where id = $1", db_int(mem, a->id),
-	                   done ? "done" : "refused", said) &&
+	bool good = DB_ASK(db, mem, NULL, err, "update action set state = $2, refusal = $3, said = $4, done_at = now() where id = $1", db_int(mem, a->id),
+	                   refusal == NULL ? "done" : "refused", refusal, said) &&
 	            DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text, data) values($1, $2, $3, $4, $5::jsonb)", a->migration,
 	                   a->run == 0 ? NULL : db_int(mem, a->run), a->kind,
-	                   talloc_asprintf(mem, "%s by %s: %s", done ? "asked" : "refused", a->asked_by, said), a->args);
+	                   talloc_asprintf(mem, "%s by %s: %s", refusal == NULL ? "asked" : "refused", a->asked_by, said), a->args);
 
 	talloc_free(mem);
 	return good;

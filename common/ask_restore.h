@@ -93,7 +93,8 @@ struct restore_action {
 };
 /* The oldest open one, locked in the caller's transaction. *got false: none. */
 bool ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *action, bool *got, struct err *err);
-bool ask_action_end(struct db *db, const struct restore_action *action, bool done, const char *said, struct err *err);
+/* refusal: NULL when it was done, or why not in one word: failed, not-found, conflict (the state has moved on), not-ready. */
+bool ask_action_end(struct db *db, const struct restore_action *action, const char *refusal, const char *said, struct err *err);
 bool ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *action, struct restore_run **runs, size_t *n,
                      struct err *err);
 bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err); /* NULL: released */

@@ -73,6 +73,9 @@ gates_decide(TALLOC_CTX *parent, const struct gate_facts *f, struct gate gates[G
 	gates[GATE_FROZEN] = (struct gate){ "source-frozen", false, frozen_why(parent, f) };
 	gates[GATE_QUIET] = (struct gate){ "nothing-in-flight", false, quiet_why(parent, f) };
 	gates[GATE_REPLICAS] = (struct gate){ "replicas-at-tail", false, replicas_why(parent, f) };
-	for (int i = 0; i < GATE_N; i++)
+	for (int i = 0; i < GATE_N; i++) {
+		if (f->rehearsal && i != GATE_CHAIN)
+			gates[i].why = NULL;
 		gates[i].open = gates[i].why == NULL;
+	}
 }

@@ -24,6 +24,7 @@ enum { GATE_ASKED = 60 };
 struct gate_replica { const char *name, *state, *left_out; struct lsn redo; int64_t asked; };
 
 struct gate_facts {
+	bool rehearsal;             /* a UAT run: the first gate is the only one */
 	bool plan_known, plan_complete;
 	const char *gap;            /* first gap's text, or NULL */
 	bool cutover;               /* the source is said to be off */

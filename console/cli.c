@@ -152,6 +152,10 @@ cli_run(const struct cli *c, const char *migration, const char *kind, int64_t *r
 	return CLI_FINE;
 }
 
+static const struct { const char *word; enum cli_exit code; } refusals[] = {
+	{ "failed", CLI_FAILED }, { "not-found", CLI_NOT_FOUND }, { "conflict", CLI_CONFLICT }, { "not-ready", CLI_NOT_READY },
+};
+
 int
 cli_act(struct cli *c, const char *migration, int64_t run, const char *kind, json_t *args, const char **said)
 {
@@ -173,5 +177,8 @@ cli_act(struct cli *c, const char *migration, int64_t run, const char *kind, jso
 	if (strcmp(state, "asked") == 0)
 		return cli_fail(c, CLI_TIMED_OUT, "it is asked (action %lld), but no restore worker has taken it up yet; is landfall-restore running?",
 		                (long long)id);
-	return strcmp(state, "done") == 0 ? CLI_FINE : cli_fail(c, CLI_NOT_READY, "%s", *said);
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+		if (strcmp(state, refusals[i].word) == 0)
+			return cli_fail(c, refusals[i].code, "%s", *said);
+	return CLI_FINE;
 }

@@ -15,7 +15,7 @@ static const struct cli_command commands[] = {
 	  "migration create --customer C --region R --cluster K --database D [--from intake.yaml] [--encryption refuse|allow] [--no-uat]",
 	  "makes a migration; prints its id, which is the SFTP user name" },
 	{ "migration", "list", cmd_migration_list, "migration list", "all migrations with their stage" },
-	{ "migration", "show", cmd_migration_show, "migration show M", "runs, gates, files and what is missing" },
+	{ "migration", "show", cmd_migration_show, "migration show M [--run uat|production]", "runs, gates, files and what is missing" },
 	{ "migration", "plan", cmd_migration_plan, "migration plan M [--run uat|production]", "what will be restored, and why each other file will not" },
 	{ "migration", "hold", cmd_migration_hold, "migration hold M --reason R [--run uat|production]", "nothing is restored until it is released" },
 	{ "migration", "release", cmd_migration_release, "migration release M [--run uat|production]", "goes on" },
@@ -86,23 +86,14 @@ take_common(struct cli *c, int argc, char **argv, bool *wants_help)
 	return n;
 }
 
-/* inspect has options of its own and needs no configuration. */
-static int
-inspect(const struct cli *c, int n, char **words)
-{
-	static char json[] = "--json";
-
-	if (!c->json)
-		return cmd_inspect(n - 1, words + 1);
-	words[0] = json;
-	return cmd_inspect(n, words);
-}
-
 static int
 run(struct cli *c, int n, char **words)
 {
-	if (strcmp(words[0], "inspect") == 0)
-		return inspect(c, n, words);
+	if (strcmp(words[0], "inspect") == 0) { /* has options of its own and needs no configuration */
+		c->argc = n - 1;
+		c->argv = words + 1;
+		return cmd_inspect(c);
+	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		bool alone = commands[i].verb == NULL;
 

@@ -9,28 +9,26 @@
 #include "console/inspect_page.h"
 #include "console/inspect_read.h"
 
-enum { OK = 0, USAGE = 2, NO_FILE = 3, UNSOUND = 7 };
-
 struct inspect {
-	bool json, chain, columns;
+	struct cli *c;
+	bool chain, columns;
 	const char *stop_at, *target;
 	uint16_t newest;
 	struct inspected *files;
 	size_t n;
-	TALLOC_CTX *mem;
 };
 
 /* Of several results the first that applies of 2, 3, 7 is the exit code. */
 static int
 exit_code(const struct inspect *in)
 {
-	int code = OK;
+	int code = CLI_FINE;
 
 	for (size_t i = 0; i < in->n; i++)
 		if (in->files[i].bak == NULL)
-			return NO_FILE;
+			return CLI_NOT_FOUND;
 		else if (!bak_is_whole(in->files[i].bak))
-			code = UNSOUND;
+			code = CLI_NOT_VERIFIED;
 	return code;
 }
 
@@ -54,74 +52,93 @@ print_json(const struct inspect *in)
 	json_decref(list);
 }
 
-static int
-usage(void)
+/* Tells what is wrong, and of what; false. */
+static bool
+usage(const struct inspect *in, const char *why, const char *what)
 {
+	cli_fail(in->c, CLI_USAGE, "%s%s%s", why, what == NULL ? "" : ": ", what == NULL ? "" : what);
+	if (in->c->json)
+		return false;
 	fputs("usage: landfall inspect [--json | --columns] [--target RELEASE] FILE...   what is in these backups, and are they sound\n"
 	      "       landfall inspect --chain [--stop-at TIME] [--json] FILE...         in which order they are restored\n"
 	      "  -                  reads from a pipe\n"
 	      "  --columns          every column of RESTORE LABELONLY, HEADERONLY and FILELISTONLY, and where it comes from\n"
 	      "  --target RELEASE   the server that is to restore them (2019, 15): says what is too new for it\n", stderr);
-	return USAGE;
+	return false;
 }
 
 static void
 add_file(struct inspect *in, const char *path)
 {
-	const char *name = text_is_utf8(path, strlen(path)) ? path : text_escaped(in->mem, path);
+	const char *name = text_is_utf8(path, strlen(path)) ? path : text_escaped(in->c->mem, path);
 
 	in->files[in->n++] = (struct inspected){ .path = path, .name = name };
 }
 
+/* An option and its value. False: a usage error, which was told. */
 static bool
-parse(struct inspect *in, int argc, char **argv)
+take_option(struct inspect *in, int *i)
 {
+	const char *name = in->c->argv[*i];
+	const char **value = strcmp(name, "--stop-at") == 0 ? &in->stop_at : strcmp(name, "--target") == 0 ? &in->target : NULL;
+
+	if (strcmp(name, "--chain") == 0)
+		return in->chain = true;
+	if (strcmp(name, "--columns") == 0)
+		return in->columns = true;
+	if (value == NULL)
+		return usage(in, "inspect has no option", name);
+	if (*i + 1 == in->c->argc)
+		return usage(in, "a value is missing after", name);
+	*value = in->c->argv[++*i];
+	return true;
+}
+
+static bool
+parse(struct inspect *in)
+{
+	bool only_files = false;
 	size_t pipes = 0;
 
-	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0)
-			in->json = true;
-		else if (strcmp(argv[i], "--chain") == 0)
-			in->chain = true;
-		else if (strcmp(argv[i], "--columns") == 0)
-			in->columns = true;
-		else if (strcmp(argv[i], "--stop-at") == 0 && i + 1 < argc)
-			in->stop_at = argv[++i];
-		else if (strcmp(argv[i], "--target") == 0 && i + 1 < argc)
-			in->target = argv[++i];
-		else if (argv[i][0] == '-' && argv[i][1] != '\0')
+	for (int i = 0; i < in->c->argc; i++) {
+		const char *arg = in->c->argv[i];
+
+		if (!only_files && strcmp(arg, "--") == 0)
+			only_files = true;
+		else if (only_files || arg[0] != '-' || arg[1] == '\0')
+			add_file(in, arg);
+		else if (!take_option(in, &i))
 			return false;
-		else
-			add_file(in, argv[i]);
-		pipes += argv[i][0] == '-' && argv[i][1] == '\0';
+		pipes += strcmp(arg, "-") == 0;
 	}
-	if (in->target != NULL && (in->newest = bak_version_of(in->target)) == 0) {
-		fprintf(stderr, "landfall: --target wants a release of SQL Server such as 2019, not '%s'\n", text_escaped(in->mem, in->target));
-		return false;
-	}
-	return in->n > 0 && pipes < 2 && (in->chain || in->stop_at == NULL) && !(in->columns && (in->json || in->chain));
+	if (in->target != NULL && (in->newest = bak_version_of(in->target)) == 0)
+		return usage(in, "--target wants a release of SQL Server such as 2019", in->target);
+	if (in->n == 0)
+		return usage(in, "no file was given", NULL);
+	if (pipes > 1)
+		return usage(in, "only one file can come from a pipe", NULL);
+	if (in->stop_at != NULL && !in->chain)
+		return usage(in, "--stop-at needs --chain", NULL);
+	return !in->columns || (!in->c->json && !in->chain) || usage(in, "--columns goes with neither --json nor --chain", NULL);
 }
 
 int
-cmd_inspect(int argc, char **argv)
+cmd_inspect(struct cli *c)
 {
-	struct inspect in = { .mem = talloc_new(NULL) };
+	struct inspect in = { .c = c };
 	int code;
 
-	in.files = talloc_zero_array(in.mem, struct inspected, (size_t)argc + 1);
-	if (!parse(&in, argc, argv)) {
-		talloc_free(in.mem);
-		return usage();
-	}
-	inspect_read(in.mem, in.files, in.n);
+	in.files = talloc_zero_array(c->mem, struct inspected, (size_t)c->argc + 1);
+	if (!parse(&in))
+		return CLI_USAGE;
+	inspect_read(c->mem, in.files, in.n);
 	code = exit_code(&in);
 	if (in.chain)
-		code = inspect_chain(in.mem, in.files, in.n, in.json, in.stop_at);
-	else if (in.json)
+		code = inspect_chain(c, in.files, in.n, in.stop_at);
+	else if (c->json)
 		print_json(&in);
 	else
 		for (size_t i = 0; i < in.n; i++)
 			(in.columns ? inspect_columns(&in.files[i]) : inspect_page(&in.files[i], in.newest));
-	talloc_free(in.mem);
 	return code;
 }

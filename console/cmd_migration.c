@@ -211,13 +211,18 @@ print_files(const struct cli *c, json_t *m)
 int
 cmd_migration_show(struct cli *c)
 {
-	const char *id;
+	const char *id, *kind = NULL;
+	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	int64_t run;
 	json_t *m, *r;
 	size_t i;
-	int code = cli_take(c, NULL, 0, &id, 1, 1);
+	int code = cli_take(c, options, 1, &id, 1, 1);
 
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
+	    (m = load(c, id, &code)) == NULL)
 		return code;
+	if (kind != NULL)
+		json_object_set_new(m, "runs", json_pack("[O]", run_of(m, kind)));
 	if (c->json) {
 		cli_json(m);
 		return CLI_FINE;
@@ -242,14 +247,15 @@ cmd_migration_plan(struct cli *c)
 {
 	const char *id, *kind = "production";
 	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	int64_t run;
 	json_t *m, *r;
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
+	    (m = load(c, id, &code)) == NULL)
 		return code;
-	if ((r = run_of(m, kind)) == NULL)
-		code = cli_fail(c, CLI_NOT_FOUND, "%s has no %s run", id, kind);
-	else if (c->json)
+	r = run_of(m, kind);
+	if (c->json)
 		cli_json(json_pack("{s:O,s:O,s:O,s:O}", "restored", json_object_get(r, "restored"), "steps", json_object_get(r, "steps_todo"), "unused",
 			json_object_get(r, "unused"), "gaps", json_object_get(r, "gaps")));
 	else
@@ -287,19 +293,28 @@ say_done(struct cli *c, const char *said)
 	return CLI_FINE;
 }
 
-/* Connects, finds the run (kind NULL: all runs), acts. */
+/* Connects, finds the run (kind NULL: all runs), acts. Steals args. */
 static int
-act(struct cli *c, const char *id, const char *kind, const char *action, json_t *args)
+ask(struct cli *c, const char *id, const char *kind, const char *action, json_t *args, const char **said)
 {
-	const char *said = "";
 	int64_t run;
 	int code = cli_connect(c, CLI_OPERATOR);
 
 	if (code == CLI_FINE)
 		code = cli_run(c, id, kind, &run);
-	if (code == CLI_FINE && (code = cli_act(c, id, run, action, args, &said)) == CLI_FINE)
-		return say_done(c, said);
+	if (code == CLI_FINE)
+		return cli_act(c, id, run, action, args, said);
+	json_decref(args);
 	return code;
+}
+
+static int
+act(struct cli *c, const char *id, const char *kind, const char *action, json_t *args)
+{
+	const char *said = "";
+	int code = ask(c, id, kind, action, args, &said);
+
+	return code == CLI_FINE ? say_done(c, said) : code;
 }
 
 int
@@ -317,11 +332,22 @@ cmd_migration_hold(struct cli *c)
 int
 cmd_migration_release(struct cli *c)
 {
-	const char *id, *kind = NULL;
+	const char *id, *kind = "production", *said = "";
 	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	json_t *m, *r;
+	size_t i;
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
-	return code != CLI_FINE ? code : act(c, id, kind, "release", json_object());
+	if (code != CLI_FINE || (code = ask(c, id, kind, "release", json_object(), &said)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+		return code;
+	/* A hold without --run took both; who releases one is told of the other. */
+	json_array_foreach(json_object_get(m, "runs"), i, r)
+		if (json_is_string(json_object_get(r, "hold")))
+			said = talloc_asprintf(c->mem, "%s; the %s run is still on hold: %s (migration release %s --run %s)", said,
+			                       json_string_value(json_object_get(r, "run")), json_string_value(json_object_get(r, "hold")), id,
+			                       json_string_value(json_object_get(r, "run")));
+	json_decref(m);
+	return say_done(c, said);
 }
 
 int

@@ -10,7 +10,6 @@
 #include "common/plan.h"
 #include "common/text.h"
 
-enum { OK = 0, USAGE = 2, NO_FILE = 3, NOT_READY = 6 };
 
 static json_t *
 files_json(const struct plan_set *s)
@@ -199,18 +198,18 @@ add_orphans(struct chains *c, json_t *orphans)
 }
 
 int
-inspect_chain(TALLOC_CTX *mem, const struct inspected *in, size_t n, bool json, const char *stop_at)
+inspect_chain(const struct cli *cli, const struct inspected *in, size_t n, const char *stop_at)
 {
+	TALLOC_CTX *mem = cli->mem;
+	bool json = cli->json;
 	struct group_file *files = talloc_array(mem, struct group_file, n);
 	struct chains c = { .mem = mem, .json = json, .list = json_array(), .complete = true };
 	json_t *out, *orphans = json_array();
 	bool missing = false;
 	size_t n_files = 0;
 
-	if (!parse_date(stop_at, &c.goal.stop_at)) {
-		fprintf(stderr, "landfall: --stop-at wants a time such as 2026-11-23T05:16:00, not '%s'\n", text_shown(mem, stop_at));
-		return USAGE;
-	}
+	if (!parse_date(stop_at, &c.goal.stop_at))
+		return cli_fail(cli, CLI_USAGE, "--stop-at wants a time such as 2026-11-23T05:16:00, not '%s'", stop_at);
 	for (size_t i = 0; i < n; i++) {
 		const char *why = in[i].bak == NULL ? in[i].trouble : bak_why(in[i].bak);
 
@@ -234,5 +233,5 @@ inspect_chain(TALLOC_CTX *mem, const struct inspected *in, size_t n, bool json, 
 		putchar('\n');
 	}
 	json_decref(out);
-	return missing ? NO_FILE : c.complete ? OK : NOT_READY;
+	return missing ? CLI_NOT_FOUND : c.complete ? CLI_FINE : CLI_NOT_READY;
 }

@@ -4,9 +4,10 @@
 #ifndef LANDFALL_INSPECT_CHAIN_H
 #define LANDFALL_INSPECT_CHAIN_H
 
+#include "console/cli.h"
 #include "console/inspect_read.h"
 
 /* Prints the plan of each database in the files; stop_at may be NULL. Returns the exit code. */
-int inspect_chain(TALLOC_CTX *mem, const struct inspected *files, size_t n, bool json, const char *stop_at);
+int inspect_chain(const struct cli *c, const struct inspected *files, size_t n, const char *stop_at);
 
 #endif

@@ -15,14 +15,15 @@ struct asked {
 	const struct restore_action *action;
 	json_t *args;
 	struct restore_run *run;
-	const char *said;
-	bool refused;
+	const char *said, *refusal; /* one word of ask_action_end, or NULL */
 };
 
+static const char CONFLICT[] = "conflict", NOT_FOUND[] = "not-found", NOT_READY[] = "not-ready";
+
 static bool
-refuse(struct asked *a, const char *said)
+refuse(struct asked *a, const char *refusal, const char *said)
 {
-	a->refused = true;
+	a->refusal = refusal;
 	a->said = said;
 	return true;
 }
@@ -100,13 +101,13 @@ do_cutover(struct asked *a, struct err *err)
 	if (file != NULL && !why_not_last(a, file, &why, err))
 		return false;
 	if (why != NULL)
-		return refuse(a, why);
+		return refuse(a, CONFLICT, why);
 	if (a->run->cutover && file != NULL)
 		return ask_last_file(a->db, a->run->id, file, err) && done(a, talloc_asprintf(a->mem, "the cutover goes on; the last file is %s", file));
 	if (a->run->cutover)
 		return done(a, "the cutover was asked before and goes on");
 	if (!is_state(a, "waiting restoring ready"))
-		return refuse(a, talloc_asprintf(a->mem, "the %s run is %s", a->run->kind, a->run->state));
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s", a->run->kind, a->run->state));
 	return ask_cutover(a->db, a->run->id, file, err) && done(a, "the source is off; waiting for the tail");
 }
 
@@ -129,7 +130,7 @@ do_recover(struct asked *a, struct err *err)
 		if (!gates[i].open)
 			why = talloc_asprintf(a->mem, "%s%sgate %s: %s", why == NULL ? "" : why, why == NULL ? "" : "\n", gates[i].name, gates[i].why);
 	if (why != NULL)
-		return refuse(a, why);
+		return refuse(a, NOT_READY, why);
 	return ask_recover(a->db, a->run->id, err) && done(a, "RECOVERY begins");
 }
 
@@ -137,7 +138,7 @@ static bool
 do_retry(struct asked *a, struct err *err)
 {
 	if (strcmp(a->run->state, "failed") != 0)
-		return refuse(a, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
 	return ask_retry(a->db, a->run->id, err) && done(a, "tried again");
 }
 
@@ -148,17 +149,17 @@ do_leave_out(struct asked *a, struct err *err)
 	bool found = false;
 
 	if (replica == NULL || reason == NULL || reason[0] == '\0')
-		return refuse(a, "a replica and a reason are needed");
+		return refuse(a, CONFLICT, "a replica and a reason are needed");
 	if (!ask_leave_out(a->db, a->run->id, replica, reason, &found, err))
 		return false;
-	return found ? done(a, "left out") : refuse(a, "there is no such replica, or it is the primary");
+	return found ? done(a, "left out") : refuse(a, NOT_FOUND, "there is no such replica, or it is the primary");
 }
 
 static bool
 do_verify(struct asked *a, struct err *err)
 {
 	if (!is_state(a, "online verified"))
-		return refuse(a, talloc_asprintf(a->mem, "the %s run is %s; there is nothing ONLINE to verify", a->run->kind, a->run->state));
+		return refuse(a, NOT_READY, talloc_asprintf(a->mem, "the %s run is %s; there is nothing ONLINE to verify", a->run->kind, a->run->state));
 	return ask_verify_again(a->db, a->run->id, err) && done(a, "verification is queued");
 }
 
@@ -169,11 +170,11 @@ do_accept(struct asked *a, struct err *err)
 	bool found = false;
 
 	if (file == NULL || reason == NULL || reason[0] == '\0')
-		return refuse(a, "a file and a reason are needed");
+		return refuse(a, CONFLICT, "a file and a reason are needed");
 	if (!ask_accept_tail(a->db, a->action->migration, file, &found, err))
 		return false;
 	return found ? done(a, talloc_asprintf(a->mem, "%s is accepted as the tail: %s", file, reason))
-	             : refuse(a, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration's database, or another file is its tail already", file));
+	             : refuse(a, NOT_READY, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration's database, or another file is its tail already", file));
 }
 
 static const struct { const char *kind; bool (*act)(struct asked *a, struct err *err); bool of_migration; } kinds[] = {
@@ -203,15 +204,15 @@ act(struct asked *a, struct err *err)
 		if (!ask_action_runs(a->db, a->mem, a->action, &runs, &n, err))
 			return false;
 		if (n == 0)
-			return refuse(a, "there is no such run");
-		for (size_t i = 0; i < n && !a->refused; i++) {
+			return refuse(a, NOT_FOUND, "there is no such run");
+		for (size_t i = 0; i < n && a->refusal == NULL; i++) {
 			a->run = &runs[i];
 			if (!kinds[k].act(a, err))
 				return false;
 		}
 		return true;
 	}
-	return refuse(a, "this worker does not know that action");
+	return refuse(a, "failed", "this worker does not know that action");
 }
 
 bool
@@ -228,7 +229,7 @@ actions_turn(struct db *db)
 		good = ask_action(db, mem, &action, &got, &err);
 		if (good && got) {
 			a.args = json_loads(action.args, 0, NULL);
-			good = act(&a, &err) && ask_action_end(db, &action, !a.refused, a.said, &err);
+			good = act(&a, &err) && ask_action_end(db, &action, a.refusal, a.said, &err);
 			json_decref(a.args);
 		}
 		if (good)
@@ -241,7 +242,7 @@ actions_turn(struct db *db)
 		struct err second = { 0 };
 
 		log_error("an action is refused because it fails", "migration", action.migration, "kind", action.kind, "error", err.text, NULL);
-		good = ask_action_end(db, &action, false, err.text, &second);
+		good = ask_action_end(db, &action, "failed", err.text, &second);
 		a.said = err.text;
 	}
 	if (!good)

@@ -339,10 +339,12 @@ create table action (
     args            jsonb not null default '{}',
     idempotency_key uuid not null unique default gen_random_uuid(),
     state           text not null default 'asked' check (state in ('asked', 'done', 'refused')),
+    refusal         text check (refusal in ('failed', 'not-found', 'conflict', 'not-ready')),
     said            text,
     asked_by        text not null default current_user,
     asked_at        timestamptz not null default now(),
-    done_at         timestamptz
+    done_at         timestamptz,
+    check ((state = 'refused') = (refusal is not null))
 );
 create index action_open on action (id) where state = 'asked';
 
@@ -448,7 +450,7 @@ grant select on all tables in schema landfall to landfall_restore;
 grant insert, update on cluster, replica, run_replica, step, worker to landfall_restore;
 grant delete on replica to landfall_restore;
 grant update on run to landfall_restore;
-grant update (state, said, done_at) on action to landfall_restore;
+grant update (state, refusal, said, done_at) on action to landfall_restore;
 grant update (waived_tail) on upload to landfall_restore;
 grant insert on message, event, verification to landfall_restore;
 
