@@ -54,6 +54,7 @@ static const cyaml_schema_field_t receiver_fields[] = {
 	CYAML_FIELD_INT("max_sessions_per_migration", CYAML_FLAG_OPTIONAL, struct config_receiver,
 	                max_sessions_per_migration),
 	CYAML_FIELD_INT("max_unauthenticated", CYAML_FLAG_OPTIONAL, struct config_receiver, max_unauthenticated),
+	CYAML_FIELD_INT("settle_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, settle_seconds),
 	CYAML_FIELD_UINT("min_free_bytes", CYAML_FLAG_OPTIONAL, struct config_receiver, min_free_bytes),
 	END,
 };
@@ -157,6 +158,8 @@ set_defaults(struct config *c)
 		c->receiver.max_sessions_per_migration = 16;
 	if (c->receiver.max_unauthenticated == 0)
 		c->receiver.max_unauthenticated = 64;
+	if (c->receiver.settle_seconds == 0)
+		c->receiver.settle_seconds = 60;
 	if (c->receiver.min_free_bytes == 0)
 		c->receiver.min_free_bytes = UINT64_C(1) << 30;
 	if (c->restore.workers == 0)

@@ -33,6 +33,7 @@ struct config_receiver {
 	char **proxies;   /* addresses that may send PROXY headers */
 	unsigned n_proxies;
 	int max_sessions, max_sessions_per_migration, max_unauthenticated;
+	int settle_seconds;      /* a file that is no backup counts when nothing more came for so long */
 	uint64_t min_free_bytes; /* no new bytes below this much free space */
 };
 

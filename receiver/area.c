@@ -192,6 +192,16 @@ file_record(const struct file *f)
 		json_object_set(o, "findings", f->findings);
 	if (f->replaces[0] != '\0')
 		json_object_set_new(o, "replaces", json_string(f->replaces));
+	if (f->is_other)
+		json_object_set_new(o, "other", json_true());
+	if (f->is_disputed)
+		json_object_set_new(o, "disputed", json_true());
+	if (f->settles_at != 0)
+		json_object_set_new(o, "settles", json_integer(f->settles_at));
+	if (f->promised[0] != '\0')
+		json_object_set_new(o, "promised", json_string(f->promised));
+	if (f->md5[0] != '\0')
+		json_object_set_new(o, "md5", json_string(f->md5));
 	if (f->state == FILE_ARRIVED) {
 		snprintf(vault, sizeof(vault), "%s/vault/%s.bak", f->area->migration, f->key);
 		json_object_set_new(o, "vault", json_string(vault));
@@ -242,6 +252,11 @@ area_replay(struct areas *areas, const json_t *o)
 	f->arrived_at = json_integer_value(json_object_get(o, "at"));
 	f->shown = json_is_true(json_object_get(o, "shown"));
 	f->whole = json_is_true(json_object_get(o, "whole"));
+	f->is_disputed = json_is_true(json_object_get(o, "disputed"));
+	f->is_other = json_is_true(json_object_get(o, "other"));
+	f->settles_at = json_integer_value(json_object_get(o, "settles"));
+	snprintf(f->promised, sizeof(f->promised), "%s", text(o, "promised"));
+	snprintf(f->md5, sizeof(f->md5), "%s", text(o, "md5"));
 	snprintf(f->sha256, sizeof(f->sha256), "%s", text(o, "sha256"));
 	area_set_reason(f, text(o, "reason"));
 	json_decref(f->findings);

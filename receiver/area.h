@@ -35,6 +35,14 @@ struct file {
 	bool was_open;            /* when the program was ended before */
 	unsigned writer;          /* session that holds a writing descriptor; 0 none */
 	bool settling;            /* its arrival is being made durable, or it is being read again */
+	/* No backup: closed properly, and other when nothing more comes until then (seconds; 0: not counting). */
+	bool is_other;
+	int64_t settles_at;
+	unsigned closed_by;       /* session that closed it; not kept */
+	char promised[65];        /* a sidecar's digest, or "" */
+	char md5[33];             /* only known when a sidecar asked for it */
+	bool wants_md5;
+	bool is_disputed;         /* a sidecar says something else */
 };
 
 struct area {

@@ -91,7 +91,7 @@ place_parent(TALLOC_CTX *parent, const char *normal)
 	return n == 0 ? talloc_strdup(parent, "/") : talloc_strndup(parent, normal, n);
 }
 
-static const char *const temporary[] = { ".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".uploading" };
+static const char *const temporary[] = { ".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".uploading", ".upload" };
 static const char *const backup[] = { ".bak", ".trn", ".dif", ".full", ".log" };
 
 static bool
@@ -117,7 +117,8 @@ without_mark(const char *base)
 bool
 place_is_temporary(const char *base)
 {
-	return base[0] == '.' || without_mark(base) != strlen(base);
+	/* A leading ~ and .ocTransferId: office programs and ownCloud's client. */
+	return base[0] == '.' || base[0] == '~' || strstr(base, ".ocTransferId") != NULL || without_mark(base) != strlen(base);
 }
 
 bool

@@ -29,7 +29,7 @@ enum place_kind place_kind(const char *normal);
 const char *place_base(const char *normal);                      /* last part, "" for the root */
 char *place_parent(TALLOC_CTX *parent, const char *normal);
 
-/* .part .partial .filepart .tmp .temp .crdownload .uploading, a leading dot or a trailing ~: never arrives. */
+/* .part .partial .filepart .tmp .temp .crdownload .uploading .upload .ocTransferId, a leading . or ~ or a trailing ~: never arrives. */
 bool place_is_temporary(const char *base);
 /* .bak .trn .dif .full .log, whatever the case; looks beneath a temporary suffix. */
 bool place_is_backup(const char *base);

@@ -1112,6 +1112,19 @@ session_main(int connection, int pair)
 }
 
 void
+session_digest(int file, int pair)
+{
+	struct session *s = new_session(pair);
+	struct upload_end end = { .verdict = TALK_OTHER, .reason = "", .facts = talloc_strdup(s, "{}") };
+	struct work w = { .seed_fd = -1 };
+	char *message;
+
+	if (upload_md5(file, end.sha256))
+		tell_closed(s, &w, &end, s, &message);
+	_exit(0);
+}
+
+void
 session_reader(int file, int pair, const char *name, const struct talk_policy *policy)
 {
 	struct session *s = new_session(pair);

@@ -13,4 +13,7 @@ void session_main(int connection, int pair) __attribute__((noreturn));
 /* Reads one file that is there already, says what it is by the migration's policy, and ends the process. */
 void session_reader(int file, int pair, const char *name, const struct talk_policy *policy) __attribute__((noreturn));
 
+/* Takes the MD5 of a file, tells it and ends the process. */
+void session_digest(int file, int pair) __attribute__((noreturn));
+
 #endif

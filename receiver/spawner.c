@@ -47,6 +47,8 @@ spawn(int fd, struct talk_frame *f)
 		close(fd);
 		if (!jail_session(&err))
 			_exit(1);
+		if (kind == TALK_DIGEST)
+			session_digest(f->fds[0], f->fds[1]);
 		if (kind == TALK_READER)
 			session_reader(f->fds[0], f->fds[1], name, &policy);
 		session_main(f->fds[0], f->fds[1]);

@@ -4,6 +4,7 @@
 
 #include "common/text.h"
 #include "common/tsql.h"
+#include "receiver/sidecar.h"
 
 static const char *
 safe(TALLOC_CTX *mem, const json_t *o, const char *key)
@@ -103,6 +104,20 @@ status_what(TALLOC_CTX *parent, const json_t *facts)
 	return s == NULL ? talloc_strdup(parent, "") : s;
 }
 
+/* What a sidecar says of a file. */
+static const char *
+compared(TALLOC_CTX *mem, const struct file *f, const struct file *sidecar)
+{
+	bool is_md5 = strlen(sidecar->promised) == 32;
+	const char *ours = is_md5 ? f->md5 : f->sha256, *name = text_shown(mem, sidecar->path + 1);
+
+	if (ours[0] == '\0')
+		return talloc_asprintf(mem, "not yet against %s", name);
+	if (strcmp(ours, sidecar->promised) == 0)
+		return talloc_asprintf(mem, "the same as in %s", name);
+	return talloc_asprintf(mem, "NOT the same as in %s, which has %s", name, sidecar->promised);
+}
+
 char *
 status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
 {
@@ -112,6 +127,9 @@ status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
 
 	if (f->sha256[0] != '\0')
 		s = talloc_asprintf_append(s, "  sha256  %s\n", f->sha256);
+	for (const struct file *o = f->area->files; o != NULL; o = o->next)
+		if (o->shown && o->promised[0] != '\0' && strncmp(o->path, f->path, strlen(f->path)) == 0 && sidecar_stem(o->path) == strlen(f->path))
+			s = talloc_asprintf_append(s, "  checked %s\n", compared(parent, f, o));
 	if (f->reason != NULL)
 		s = talloc_asprintf_append(s, "  reason  %s\n", text_shown(parent, f->reason));
 	for (size_t i = 0; i < json_array_size(f->findings); i++)

@@ -46,7 +46,8 @@ enum talk_type {
 	TALK_CLOSED,      /* u64 upload · u8 talk_verdict · u64 bytes · text sha256 (hex, "" when not known) ·
 	                     text reason · fd: memfd with the JSON of facts ({} when none). All writing descriptors
 	                     of that upload are closed. Answered when the arrival is durable; for partials as well.
-	                     A READER sends it once, with upload 0, and ends */
+	                     A READER sends it once, with upload 0, and ends. A DIGEST too: its sha256 is the
+	                     file's MD5, the rest means nothing */
 	TALK_PROGRESS,    /* u64 upload · u64 bytes without a hole from 0 · text findings (words by comma, or "") */
 	TALK_REVOKED,     /* u64 upload: the writing descriptor is closed · u64 bytes without a hole */
 	TALK_NOTE,        /* u8 log level · text: a line for the log; the warden bounds the rate */
@@ -64,7 +65,7 @@ enum talk_type {
 	TALK_END,         /* text reason: end yourself within a second */
 };
 
-enum talk_kind { TALK_CONNECTION = 0, TALK_READER = 1 };
+enum talk_kind { TALK_CONNECTION = 0, TALK_READER = 1, TALK_DIGEST = 2 };
 
 /* What a session found when the last handle was closed. */
 enum talk_verdict {

@@ -12,6 +12,7 @@
 #include "common/bak.h"
 #include "common/bak_json.h"
 #include "common/text.h"
+#include "receiver/sidecar.h"
 
 enum { RANGES_MAX = 4096, SLICE = 4 * 1024 * 1024, CHUNK = 256 * 1024, MANIFEST_MAX = 16 * 1024 * 1024 };
 /* Two such parts may be dirty. */
@@ -419,6 +420,18 @@ decide_manifest(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 	json_decref(o);
 }
 
+/* A sidecar's digest, as {"promise": HEX}. */
+static void
+take_promise(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
+{
+	size_t digits = sidecar_digits(u->opened.name);
+	char text[SIDECAR_BYTES_MAX], hex[SIDECAR_HEX_MAX + 1];
+
+	if (digits > 0 && end->bytes <= sizeof(text) && pread(u->fd, text, end->bytes, 0) == (ssize_t)end->bytes &&
+	    sidecar_parse(text, end->bytes, digits, hex))
+		end->facts = talloc_asprintf(mem, "{\"promise\":\"%s\"}", hex);
+}
+
 static void
 take_facts(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 {
@@ -472,6 +485,7 @@ decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 		end->reason = talloc_strdup(mem, u->reason);
 	} else {
 		end->verdict = TALK_OTHER;
+		take_promise(u, mem, end);
 	}
 }
 
@@ -515,5 +529,24 @@ upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct uploa
 	}
 	close(u->fd);
 	u->fd = -1;
+	return good;
+}
+
+bool
+upload_md5(int fd, char hex[65])
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t *mem = talloc_size(NULL, CHUNK), hash[EVP_MAX_MD_SIZE];
+	bool good = EVP_DigestInit_ex(md, EVP_md5(), NULL) == 1;
+	unsigned len = 0;
+	ssize_t n;
+
+	for (off_t at = 0; good && (n = pread(fd, mem, CHUNK, at)) != 0; at += n)
+		good = n > 0 && EVP_DigestUpdate(md, mem, (size_t)n) == 1;
+	good = good && EVP_DigestFinal_ex(md, hash, &len) == 1;
+	if (good)
+		text_hex(hex, hash, len);
+	EVP_MD_CTX_free(md);
+	talloc_free(mem);
 	return good;
 }

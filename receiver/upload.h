@@ -59,4 +59,7 @@ struct upload_end {
  */
 bool upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err);
 
+/* MD5 of a file's bytes, for who has nothing better to compare them with. False: it could not be read. */
+bool upload_md5(int fd, char hex[65]);
+
 #endif

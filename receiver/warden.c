@@ -272,7 +272,7 @@ dispatch(struct session *s, struct talk_frame *f)
 		log_in(s, f, f->type == TALK_LOGIN);
 	else if (f->type == TALK_CLOSED && s->reading != 0 && !s->told) {
 		s->told = true;
-		uploads_closed(s, f);
+		(s->digests ? others_digest : uploads_closed)(s, f);
 	}
 	else {
 		for (size_t i = 0; s->is_in && i < sizeof(requests) / sizeof(requests[0]); i++)
@@ -337,7 +337,7 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 		return false;
 	}
 	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1,
-		.reading = file == NULL ? 0 : file->number };
+		.reading = file == NULL ? 0 : file->number, .digests = kind == TALK_DIGEST };
 	snprintf(s->address, sizeof(s->address), "%s", address);
 	fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	s->ev = event_new(w->base, pair[0], EV_READ | EV_PERSIST, on_pair, s);
@@ -640,6 +640,17 @@ examine(struct warden *w, struct file *f)
 	f->settling = fd >= 0 && start_session(w, fd, TALK_READER, "", f);
 }
 
+void
+digest(struct warden *w, struct file *f)
+{
+	char *path = disk_path(w, NULL, f, "");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	talloc_free(path);
+	if (fd >= 0 && start_session(w, fd, TALK_DIGEST, "", f))
+		uploads_credit(w->sessions, f->bytes);
+}
+
 /* Final names that were never closed: they arrive only if whole. What a client closed has been judged. */
 static void
 examine_leftovers(struct warden *w)
@@ -687,6 +698,7 @@ load(struct warden *w, struct err *err)
 			finish_file(w, f);
 		}
 	}
+	others_begin(w);
 	return true;
 }
 
@@ -718,10 +730,13 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 static void
 on_tick(evutil_socket_t fd, short what, void *ctx)
 {
+	static unsigned ticks;
+
 	(void)fd;
 	(void)what;
-	(void)ctx;
-	sd_notify(0, "WATCHDOG=1");
+	others_tick(ctx);
+	if (++ticks % 5 == 0)
+		sd_notify(0, "WATCHDOG=1");
 }
 
 static void
@@ -762,7 +777,7 @@ int
 warden_main(const struct config *config, const char *ready_file)
 {
 	static struct warden w;
-	struct timeval tick = { 5, 0 };
+	struct timeval tick = { 1, 0 };
 	struct rlimit files;
 	struct err err = { 0 };
 	uint16_t port;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "receiver/sidecar.h"
 #include "receiver/status_txt.h"
 
 enum { TAKEOVER_SECONDS = 1, SETTLE_SECONDS = 60, MODE_FILE = 0100644, MODE_OURS = 0100444, MODE_FOLDER = 040755, OUTBOX_MAX = 10000 };
@@ -245,6 +246,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		f->state = FILE_RECEIVING;
 		f->bytes = (uint64_t)st.st_size;
 		f->whole = false;
+		others_reopened(f);
 		f->mtime = now_seconds();
 		/* What is there already will be read back by the session: that costs CPU too. */
 		uploads_credit(s, f->bytes);
@@ -441,6 +443,16 @@ attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs
 	return f != NULL;
 }
 
+/* A look at one file, not at all of a folder. */
+static void
+saw(struct session *s, const char *path)
+{
+	struct file *f = area_find(s->area, path);
+
+	if (f != NULL)
+		others_seen(s->warden, f);
+}
+
 void
 names_stat(struct session *s, struct talk_frame *fr)
 {
@@ -452,6 +464,7 @@ names_stat(struct session *s, struct talk_frame *fr)
 	if (path == NULL || !attrs_of(s, mem, path, &a)) {
 		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
 	} else {
+		saw(s, path);
 		reply_begin(&out, fr->id);
 		talk_attrs(&out, &a);
 		reply_out(s, &out);
@@ -636,25 +649,28 @@ static void
 rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool final = !place_is_temporary(place_base(to));
+	bool final = !place_is_temporary(place_base(to)), was_temporary = place_is_temporary(place_base(f->path));
+	bool is_other = f->state == FILE_OTHER || (f->state == FILE_PARTIAL && f->is_other);
 	char *facts;
 
 	area_set_path(f, to);
 	f->is_backup = f->is_backup || place_is_backup(place_base(to));
 	if (f->state == FILE_WHOLE_NOT_NAMED && final && (facts = read_text(mem, disk_path(s->warden, mem, f, ".json"))) != NULL) {
 		uploads_arrive(s->warden, f, s->number, id, talloc_steal(NULL, facts));
-	} else if (strcmp(to, "/manifest.json") == 0 && f->writer == 0 && (f->state == FILE_OTHER || f->state == FILE_PARTIAL)) {
+	} else if ((strcmp(to, "/manifest.json") == 0 || sidecar_digits(to) > 0) && f->writer == 0 &&
+	           (f->state == FILE_OTHER || f->state == FILE_PARTIAL)) {
 		/* Under its temporary name it was any file. */
 		uploads_record(s->warden, f);
 		examine(s->warden, f);
 		reply(s, id, STATUS_OK, "");
-	} else if (f->state == FILE_OTHER && final && !f->is_manifest && place_is_backup(place_base(to))) {
+	} else if (is_other && final && !f->is_manifest && place_is_backup(place_base(to))) {
 		/* Under a backup's name what is none is refused, also when it comes by a rename. */
 		f->state = FILE_REFUSED;
 		area_set_reason(f, "this is no SQL Server backup");
 		uploads_record_and_remove(s->warden, f);
 		reply(s, id, STATUS_FAILURE, talloc_asprintf(mem, "%s: this is no SQL Server backup", to + 1));
 	} else {
+		others_renamed(f, was_temporary);
 		uploads_record(s->warden, f);
 		reply(s, id, STATUS_OK, "");
 	}

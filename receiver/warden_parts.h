@@ -41,7 +41,8 @@ struct session {
 	int64_t notes_since;
 	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
-	uint64_t reading;         /* READER: the file it examines */
+	uint64_t reading;         /* READER, DIGEST: the file it examines */
+	bool digests;             /* DIGEST */
 	bool told;                /* READER: it has said what the file is, once */
 };
 
@@ -59,6 +60,7 @@ struct warden {
 	char *fingerprints;
 	const char *ready_file;
 	bool ready, ends;
+	int64_t next_settle;      /* others_tick has something to do then; 0: nothing */
 	struct { char address[64]; int n; int64_t since; } failures[64];
 	unsigned next_failure;
 };
@@ -68,6 +70,9 @@ struct session *session_of(struct warden *w, unsigned number);
 
 /* A file whose bytes are there is read by a locked-up process, which says what it is. Nobody else touches it meanwhile. */
 void examine(struct warden *w, struct file *f);
+
+/* Its MD5 is taken by a locked-up process. */
+void digest(struct warden *w, struct file *f);
 
 /* Answers; a session that cannot be answered is ended. */
 void reply(struct session *s, uint32_t id, uint32_t status, const char *message);
@@ -91,6 +96,18 @@ void names_rename(struct session *s, struct talk_frame *f);
 void names_times(struct session *s, struct talk_frame *f);
 void names_space(struct session *s, struct talk_frame *f);
 void names_seed(struct session *s, struct talk_frame *f);
+
+/* warden_others.c: files that are no backups, and checksums beside others. */
+void others_closed(struct warden *w, struct file *f, unsigned session, const char *promise); /* promise: a sidecar's digest, or NULL */
+void others_renamed(struct file *f, bool was_temporary);
+void others_reopened(struct file *f);
+void others_seen(struct warden *w, struct file *f); /* a client looked at it */
+void others_digest(struct session *s, struct talk_frame *f);
+void others_begin(struct warden *w); /* after the journal was replayed */
+void others_tick(struct warden *w);
+/* Compares it with the sidecars that are there; a line for the customer, or NULL. Records what changes. */
+char *others_check(TALLOC_CTX *mem, struct warden *w, struct file *f);
+struct file *others_target(const struct file *sidecar);
 
 /* warden_uploads.c: how uploads end. */
 void uploads_closed(struct session *s, struct talk_frame *f);

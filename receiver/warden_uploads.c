@@ -168,13 +168,15 @@ on_arrived(void *ctx, bool good, const char *why)
 {
 	struct arrival *a = ctx;
 	struct file *f = area_by_number(&a->w->areas, a->file);
+	const char *checked;
 
 	if (f != NULL)
 		f->settling = false;
 	if (good && f != NULL) {
 		log_info("a backup arrived", "migration", f->area->migration, "file", f->path + 1, "sha256", f->sha256, NULL);
 		uploads_feed(a->w, f, a->record);
-		answer_arrival(a, STATUS_OK, a->line);
+		checked = others_check(a, a->w, f);
+		answer_arrival(a, STATUS_OK, checked == NULL ? a->line : talloc_asprintf(a, "%s; %s", a->line, checked));
 		return;
 	}
 	if (f != NULL)
@@ -288,14 +290,17 @@ on_closed(void *ctx, bool good, const char *why)
 	struct session *s = session_of(c->w, c->session);
 	struct file *f = area_by_number(&c->w->areas, c->file);
 
+	const char *checked = NULL;
+
 	if (good && f != NULL)
 		uploads_feed(c->w, f, c->record);
-	if (s != NULL && s->pair >= 0)
-		reply(s, c->id, good ? c->status : STATUS_FAILURE, good ? c->message : why);
-	if (f != NULL) {
+	if (f != NULL)
 		f->settling = false;
-		uploads_settled(c->w, c->file);
-	}
+	if (good && f != NULL && f->state == FILE_OTHER)
+		checked = f->promised[0] == '\0' ? others_check(c, c->w, f) : (f = others_target(f)) == NULL ? NULL : others_check(c, c->w, f);
+	if (s != NULL && s->pair >= 0)
+		reply(s, c->id, good ? c->status : STATUS_FAILURE, !good ? why : checked != NULL ? checked : c->message);
+	uploads_settled(c->w, c->file);
 	json_decref(c->record);
 	talloc_free(c);
 }
@@ -342,7 +347,7 @@ static void
 settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum talk_verdict verdict, const char *reason, char *facts)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	const char *name = text_shown(mem, f->path + 1);
+	const char *name = text_shown(mem, f->path + 1), *promise;
 	unsigned number = s == NULL ? 0 : s->number;
 	bool temporary = place_is_temporary(place_base(f->path));
 	json_t *parsed = json_loads(facts, 0, NULL);
@@ -353,6 +358,7 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 	if (json_is_array(json_object_get(parsed, "findings")))
 		take_findings(f, parsed);
 	f->is_backup = f->is_backup || json_array_size(json_object_get(parsed, "sets")) > 0;
+	promise = talloc_strdup(mem, json_string_value(json_object_get(parsed, "promise")));
 	json_decref(parsed);
 	/* It got a backup's name while it was open. */
 	if (verdict == TALK_OTHER && !temporary && place_is_backup(place_base(f->path))) {
@@ -376,9 +382,12 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 			text_shown(mem, reason)), facts);
 		break;
 	case TALK_OTHER:
+		others_closed(w, f, number, promise);
+		journal_closing(w, f, number, id, STATUS_OK, "", NULL);
+		break;
 	case TALK_MANIFEST:
 		f->state = FILE_OTHER;
-		f->is_manifest = verdict == TALK_MANIFEST;
+		f->is_manifest = true;
 		journal_closing(w, f, number, id, STATUS_OK, "", facts);
 		break;
 	case TALK_REFUSED:

@@ -847,6 +847,147 @@ a_name_always_belongs_to_one_file(void **state)
 	}
 }
 
+/* ---- files that are no backups ------------------------------------------------------------------------------------------ */
+
+static bool
+text_comes_to(struct world *w, struct played *p, const char *path, const char *what)
+{
+	for (int i = 0; i < PATIENCE_MS / 20; i++) {
+		if (strstr(text_of(w, p, path), what) != NULL)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+static uint32_t
+sidecar(struct world *w, struct played *p, const char *path, const char *hex)
+{
+	struct opened x = start_upload(w, p, path, hex, strlen(hex));
+
+	return close_it(w, p, &x, TALK_OTHER, strlen(hex), "", talloc_asprintf(w, "{\"promise\":\"%s\"}", hex));
+}
+
+static void
+a_sidecar_is_compared_whichever_comes_first(void **state)
+{
+	static const char wrong[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	struct world *w = *state;
+	struct played *p = log_in(w);
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	assert_int_equal(sidecar(w, p, "/a.bak.sha256", w->whole.sha256), OK);
+	assert_string_equal(p->message, "a.bak is what a.bak.sha256 says");
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "checked the same as in a.bak.sha256"));
+	assert_int_equal(sidecar(w, p, "/b.bak.SHA256", wrong), OK);
+	assert_int_equal(arrive(w, p, "/b.bak"), OK);
+	assert_non_null(strstr(p->message, "b.bak is NOT what b.bak.SHA256 says"));
+	assert_true(journal_says(w, "is NOT what b.bak.SHA256 says"));
+	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "is NOT what"));
+	p = come_back(w);
+	assert_non_null(strstr(text_of(w, p, "/receipts/b.bak.txt"), "NOT the same as in b.bak.SHA256"));
+	/* The right one takes it back. */
+	assert_int_equal(sidecar(w, p, "/b.bak.SHA256", w->whole.sha256), OK);
+	assert_string_equal(p->message, "b.bak is what b.bak.SHA256 says");
+	assert_null(strstr(text_of(w, p, "/STATUS.txt"), "is NOT what"));
+}
+
+static void
+an_md5_is_taken_when_it_is_asked_for(void **state)
+{
+	static const char md5[] = "0123456789abcdef0123456789abcdef";
+	struct world *w = *state;
+	struct played *p = log_in(w), *reader;
+	struct opened nothing = { .fd = -1 };
+	static struct talk_out out;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	assert_int_equal(sidecar(w, p, "/a.bak.md5", md5), OK);
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "not yet against a.bak.md5"));
+	reader = next_session(w);
+	assert_int_equal(reader->kind, TALK_DIGEST);
+	assert_int_equal(lseek(reader->conn, 0, SEEK_END), w->whole.len);
+	assert_int_equal(close_it(w, reader, &nothing, TALK_OTHER, 0, md5, "{}"), OK);
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "the same as in a.bak.md5"));
+	/* Whatever it says beyond that ends it. */
+	put_closed(w, &out, 0, TALK_WHOLE, 5, md5, whole_facts);
+	send_out(reader, &out);
+	assert_false(hear(reader));
+	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "arrived"));
+}
+
+static void
+odd_promises_are_none(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	assert_int_equal(sidecar(w, p, "/a.bak.sha256", "0123456789abcdef0123456789abcdef"), OK); /* an MD5 */
+	assert_int_equal(sidecar(w, p, "/a.bak.md5", "../../etc"), OK);
+	assert_int_equal(sidecar(w, p, "/a.txt", w->whole.sha256), OK);
+	assert_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "checked"));
+}
+
+static struct played *
+with_settle_time(struct world *w, int seconds)
+{
+	w->config.receiver.settle_seconds = seconds;
+	return come_back(w);
+}
+
+static uint32_t
+note_txt(struct world *w, struct played *p, const char *path)
+{
+	struct opened x = start_upload(w, p, path, "hello", 5);
+
+	return close_it(w, p, &x, TALK_OTHER, 5, "", "{}");
+}
+
+static void
+other_files_count_when_nothing_more_came(void **state)
+{
+	struct world *w = *state;
+	struct played *p = with_settle_time(w, 1), *q = log_in(w);
+
+	/* Whoever is gone adds nothing more; who is there may. */
+	assert_int_equal(note_txt(w, p, "/gone.txt"), OK);
+	assert_int_equal(note_txt(w, q, "/there.txt"), OK);
+	assert_non_null(strstr(text_of(w, q, "/receipts/gone.txt.txt"), "state   partial"));
+	leave(p);
+	assert_true(text_comes_to(w, q, "/receipts/gone.txt.txt", "state   other"));
+	assert_non_null(strstr(text_of(w, q, "/receipts/there.txt.txt"), "state   partial"));
+	assert_true(journal_says(w, "\"other\",\"kind\""));
+}
+
+static void
+a_look_after_the_close_or_a_rename_says_it_went_well(void **state)
+{
+	struct world *w = *state;
+	struct played *p = with_settle_time(w, 1000);
+
+	assert_int_equal(note_txt(w, p, "/a.txt.part"), OK);
+	assert_int_equal(rename_it(w, p, "/a.txt.part", "/a.txt"), OK);
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.txt.txt"), "state   other"));
+	assert_int_equal(note_txt(w, p, "/b.txt"), OK);
+	assert_int_equal(size_of(w, p, "/b.txt"), 5);
+	assert_true(text_comes_to(w, p, "/receipts/b.txt.txt", "state   other"));
+	assert_int_equal(note_txt(w, p, "/c.txt"), OK);
+	assert_int_equal(rename_it(w, p, "/c.txt", "/c.bak"), FAILURE);
+	assert_non_null(strstr(text_of(w, p, "/receipts/c.bak.txt"), "state   refused"));
+}
+
+static void
+a_settle_time_outlives_the_receiver(void **state)
+{
+	struct world *w = *state;
+	struct played *p = with_settle_time(w, 1);
+
+	assert_int_equal(note_txt(w, p, "/a.txt"), OK);
+	p = come_back(w);
+	assert_true(text_comes_to(w, p, "/receipts/a.txt.txt", "state   other"));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -859,7 +1000,9 @@ main(int argc, char **argv)
 		TEST(lies_about_sizes_do_not_help), TEST(uploads_at_once_share_the_quota), TEST(files_are_counted_but_may_be_resumed),
 		TEST(the_readme_quotes_the_database), TEST(no_backup_gets_a_backups_name_by_a_rename), TEST(a_manifest_may_come_under_a_temporary_name),
 		TEST(a_name_that_is_opened_anew_leaves_the_old_handle_behind), TEST(a_new_version_that_cannot_be_begun_leaves_the_old_one),
-		TEST(a_name_always_belongs_to_one_file),
+		TEST(a_name_always_belongs_to_one_file), TEST(a_sidecar_is_compared_whichever_comes_first),
+		TEST(an_md5_is_taken_when_it_is_asked_for), TEST(odd_promises_are_none), TEST(other_files_count_when_nothing_more_came),
+		TEST(a_look_after_the_close_or_a_rename_says_it_went_well), TEST(a_settle_time_outlives_the_receiver),
 	};
 
 	if (argc > 2 && strcmp(argv[1], "--spawner") == 0)
