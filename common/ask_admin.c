@@ -85,6 +85,16 @@ ask_migration_exists(struct db *db, const char *id, bool *found, struct err *err
 }
 
 bool
+ask_event(struct db *db, const char *migration, const char *kind, const char *text, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into event(migration, kind, text) values($1, $2, $3)", migration, kind, text);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
 ask_run_id(struct db *db, const char *migration, const char *kind, int64_t *run, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);

@@ -17,6 +17,8 @@ bool ask_migration_create(struct db *db, TALLOC_CTX *mem, const struct admin_mig
 bool ask_cluster(struct db *db, TALLOC_CTX *mem, const char *name, bool *found, const char **region, int *version, struct err *err);
 bool ask_migration_exists(struct db *db, const char *id, bool *found, struct err *err);
 /* 0 when the migration has no such run. */
+/* Written down for ever; the actor is who asks. */
+bool ask_event(struct db *db, const char *migration, const char *kind, const char *text, struct err *err);
 bool ask_run_id(struct db *db, const char *migration, const char *kind, int64_t *run, struct err *err);
 
 struct admin_key { const char *type, *blob, *comment, *fingerprint, *expires; const char *const *from; size_t n_from; };

@@ -82,6 +82,9 @@ int cmd_key_list(struct cli *c);
 int cmd_key_revoke(struct cli *c);
 int cmd_file_list(struct cli *c);
 int cmd_file_accept(struct cli *c);
+int cmd_outbox_add(struct cli *c);
+int cmd_outbox_list(struct cli *c);
+int cmd_outbox_remove(struct cli *c);
 int cmd_queue(struct cli *c);
 int cmd_status(struct cli *c);
 
