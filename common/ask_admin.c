@@ -95,6 +95,17 @@ ask_event(struct db *db, const char *migration, const char *kind, const char *te
 }
 
 bool
+ask_kick(struct db *db, const char *migration, const char *session, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into kick(session) values($1)", session) &&
+	            ask_event(db, migration, "kick", talloc_asprintf(mem, "session %s is to be ended", session), err);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
 ask_run_id(struct db *db, const char *migration, const char *kind, int64_t *run, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);

@@ -19,6 +19,8 @@ bool ask_migration_exists(struct db *db, const char *id, bool *found, struct err
 /* 0 when the migration has no such run. */
 /* Written down for ever; the actor is who asks. */
 bool ask_event(struct db *db, const char *migration, const char *kind, const char *text, struct err *err);
+/* Wants a session of the receiver ended. */
+bool ask_kick(struct db *db, const char *migration, const char *session, struct err *err);
 bool ask_run_id(struct db *db, const char *migration, const char *kind, int64_t *run, struct err *err);
 
 struct admin_key { const char *type, *blob, *comment, *fingerprint, *expires; const char *const *from; size_t n_from; };

@@ -24,7 +24,8 @@ intake_keyring(struct db *db, struct err *err)
 		" 'allow_encrypted', m.encryption = 'allow', 'newest_version', coalesce(c.database_version, 0), 'quota_bytes', m.quota_bytes,"
 		" 'quota_files', m.quota_files)), '[]') from migration m join cluster c on c.name = m.cluster where m.ended_at is null),"
 		" 'keys', (select coalesce(json_agg(json_build_object('migration', k.migration, 'type', k.type, 'blob', k.blob, 'fingerprint', k.fingerprint,"
-		" 'from', to_json(k.from_list), 'expires', extract(epoch from k.expires_at)::bigint)), '[]') from key k where k.revoked_at is null))", err);
+		" 'from', to_json(k.from_list), 'expires', extract(epoch from k.expires_at)::bigint)), '[]') from key k where k.revoked_at is null),"
+		" 'kicks', (select coalesce(json_agg(session), '[]') from kick where asked_at > now() - interval '1 minute'))", err);
 }
 
 json_t *
@@ -211,11 +212,16 @@ intake_upload(struct db *db, const json_t *record, const char *facts_text, struc
 }
 
 bool
-intake_progress(struct db *db, const char *upload_key, int64_t bytes, struct err *err)
+intake_progress(struct db *db, const struct intake_progress *p, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "update upload set bytes = $2, changed_at = now() where upload_key = $1 and state = 'receiving'", upload_key,
-	                   db_int(mem, bytes));
+	/* Half of the rate is the last piece's, so that it neither jumps nor lags for long. */
+	bool good = DB_ASK(db, mem, NULL, err, "update upload set bytes = $2, session = $3, peer = $4, client = $5, expected = nullif($6::bigint, 0),"
+		" changed_at = case when $2::bigint <> bytes or session is distinct from $3 then now() else changed_at end,"
+		" rate = case when session is distinct from $3 or $2::bigint < bytes then null when now() - changed_at < interval '0.2 s' then rate else"
+		"  (coalesce(rate, 0) * case when rate is null then 0 else 0.5 end + ($2::bigint - bytes) / extract(epoch from now() - changed_at)"
+		"   * case when rate is null then 1 else 0.5 end)::bigint end"
+		" where upload_key = $1 and state = 'receiving'", p->key, db_int(mem, p->bytes), p->session, p->peer, p->client, db_int(mem, p->expected));
 
 	talloc_free(mem);
 	return good;

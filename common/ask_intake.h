@@ -12,7 +12,8 @@
 #include "common/db.h"
 
 /* {"migrations":[{id, database, allow_encrypted, newest_version, quota_bytes, quota_files}],
- *  "keys":[{migration, type, blob, fingerprint, from:[…], expires}]}: live ones only; expires in Unix seconds or null. */
+ *  "keys":[{migration, type, blob, fingerprint, from:[…], expires}], live ones only, expires in Unix seconds or null,
+ *  "kicks":[session]}: sessions to be ended. */
 json_t *intake_keyring(struct db *db, struct err *err);
 
 /* {"m-0001":{stage, hold, waits_for, gaps:[…], restored, verdict, failure}}, for STATUS.txt. */
@@ -23,6 +24,8 @@ json_t *intake_standing(struct db *db, struct err *err);
  * there is none. ERR_REFUSED when Postgres will never take it.
  */
 bool intake_upload(struct db *db, const json_t *record, const char *facts, struct err *err);
-bool intake_progress(struct db *db, const char *upload_key, int64_t bytes, struct err *err);
+/* An upload that goes on. session is its name for `landfall upload kick`; expected: bytes in all, 0 not known. */
+struct intake_progress { char key[40], session[24], peer[64], client[100]; int64_t bytes, expected; };
+bool intake_progress(struct db *db, const struct intake_progress *progress, struct err *err);
 
 #endif

@@ -104,6 +104,18 @@ view_migration(struct db *db, const char *id, struct err *err)
 	return o;
 }
 
+json_t *
+view_uploads(struct db *db, bool live, struct err *err)
+{
+	return ask_json(db, err, "select coalesce(json_agg(json_build_object('migration', u.migration, 'name', u.name, 'state', u.state, 'bytes', u.bytes,"
+		" 'expected', u.expected, 'rate', u.rate, 'eta_seconds', case when u.rate > 0 and u.expected > u.bytes"
+		"   then ((u.expected - u.bytes) / u.rate)::bigint end, 'quiet_seconds', extract(epoch from now() - u.changed_at)::bigint,"
+		" 'session', u.session, 'address', u.peer, 'client', u.client,"
+		" 'started_at', to_char(u.started_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by u.id desc), '[]')"
+		" from (select * from upload where state = 'receiving' or ($1 = 'all' and state in ('partial', 'whole-not-named'))"
+		"   order by id desc limit 500) u", live ? "live" : "all", NULL);
+}
+
 /* A slot counts while its lease lives: that of a worker that died runs out and the run waits again. */
 #define HAS_SLOT "(r.has_slot and coalesce(r.lease_until > now(), false))"
 

@@ -14,6 +14,9 @@
 json_t *view_migrations(struct db *db, struct err *err);
 /* json null when there is no such migration. Gates are in each run. */
 json_t *view_migration(struct db *db, const char *id, struct err *err);
+/* Newest first: {migration, name, state, bytes, expected, rate (bytes/s), eta_seconds, quiet_seconds, session, address, client,
+ * started_at}; live: only those that are being received, otherwise the partial ones too. At most 500. */
+json_t *view_uploads(struct db *db, bool live, struct err *err);
 json_t *view_queue(struct db *db, struct err *err);
 json_t *view_status(struct db *db, struct err *err);
 json_t *view_keys(struct db *db, const char *id, struct err *err);

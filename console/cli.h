@@ -85,6 +85,8 @@ int cmd_file_accept(struct cli *c);
 int cmd_outbox_add(struct cli *c);
 int cmd_outbox_list(struct cli *c);
 int cmd_outbox_remove(struct cli *c);
+int cmd_upload_list(struct cli *c);
+int cmd_upload_kick(struct cli *c);
 int cmd_queue(struct cli *c);
 int cmd_status(struct cli *c);
 

@@ -34,6 +34,8 @@ static const struct cli_command commands[] = {
 	{ "key", "revoke", cmd_key_revoke, "key revoke M FINGERPRINT", "shuts a key out and ends its sessions" },
 	{ "file", "list", cmd_file_list, "file list M", "files of a migration" },
 	{ "file", "accept-as-tail", cmd_file_accept, "file accept-as-tail M FILE --reason R", "takes a log for the last one although it was not taken WITH NORECOVERY" },
+	{ "upload", "list", cmd_upload_list, "upload list [--live]", "what is being received, how fast and by whom; without --live what is partial too" },
+	{ "upload", "kick", cmd_upload_kick, "upload kick SESSION", "ends a session; its upload stays partial" },
 	{ "outbox", "add", cmd_outbox_add, "outbox add M FILE [--as NAME] [--replace]", "puts a file into the customer's outbox/" },
 	{ "outbox", "list", cmd_outbox_list, "outbox list M", "what is in it" },
 	{ "outbox", "remove", cmd_outbox_remove, "outbox remove M NAME", "takes a file out of it" },

@@ -23,6 +23,7 @@ struct file {
 	char *path;               /* as the customer sees it */
 	enum file_state state;
 	bool is_backup, is_manifest, shown;
+	uint64_t expected;        /* while it is received: what its header lets expect, or 0 */
 	bool whole;               /* the reader said whole, whatever the name */
 	uint64_t bytes;           /* a partial's bytes without a hole */
 	char sha256[65];

@@ -14,7 +14,7 @@
 #include "common/ask_intake.h"
 #include "common/log.h"
 
-enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000 };
+enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 64 };
 
 struct item { struct item *next; json_t *record; char *facts_path; };
 
@@ -24,7 +24,7 @@ struct feed {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	struct item *first, **last;
-	struct { char key[40]; int64_t bytes; } progress[64];
+	struct intake_progress progress[PROGRESS_MAX];
 	unsigned n_progress;
 	json_t *keyring, *standing;
 	time_t keys_at, standing_at;
@@ -199,8 +199,7 @@ tell_all(struct feed *f, struct err *err)
 static bool
 tell_progress(struct feed *f, struct err *err)
 {
-	char key[40];
-	int64_t bytes;
+	struct intake_progress p;
 	bool good = true;
 
 	for (;;) {
@@ -210,10 +209,9 @@ tell_progress(struct feed *f, struct err *err)
 			return good;
 		}
 		f->n_progress--;
-		strcpy(key, f->progress[f->n_progress].key);
-		bytes = f->progress[f->n_progress].bytes;
+		p = f->progress[f->n_progress];
 		pthread_mutex_unlock(&f->lock);
-		good = intake_progress(f->db, key, bytes, err);
+		good = intake_progress(f->db, &p, err);
 	}
 }
 
@@ -312,19 +310,17 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 }
 
 void
-feed_progress(struct feed *f, const char *key, int64_t bytes)
+feed_progress(struct feed *f, const struct intake_progress *p)
 {
 	unsigned i = 0;
 
 	pthread_mutex_lock(&f->lock);
-	while (i < f->n_progress && strcmp(f->progress[i].key, key) != 0)
+	while (i < f->n_progress && strcmp(f->progress[i].key, p->key) != 0)
 		i++;
-	if (i < sizeof(f->progress) / sizeof(f->progress[0])) {
-		snprintf(f->progress[i].key, sizeof(f->progress[i].key), "%s", key);
-		f->progress[i].bytes = bytes;
-		if (i == f->n_progress)
-			f->n_progress++;
-	}
+	if (i < PROGRESS_MAX)
+		f->progress[i] = *p;
+	if (i == f->n_progress && i < PROGRESS_MAX)
+		f->n_progress++;
 	pthread_mutex_unlock(&f->lock);
 }
 

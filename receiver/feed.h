@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <talloc.h>
 
+#include "common/ask_intake.h"
 #include "common/config.h"
 
 struct feed;
@@ -20,7 +21,7 @@ struct feed *feed_start(TALLOC_CTX *parent, const struct config *config, struct 
 /* A durable record; the reference is stolen. facts_path: where its facts lie, or NULL. */
 void feed_add(struct feed *feed, json_t *record, const char *facts_path);
 /* How far an upload is; only the newest counts, and it may be lost. */
-void feed_progress(struct feed *feed, const char *key, int64_t bytes);
+void feed_progress(struct feed *feed, const struct intake_progress *progress);
 
 /* New references; NULL while nothing is known. */
 json_t *feed_keyring(struct feed *feed);

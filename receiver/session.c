@@ -317,6 +317,7 @@ tell_progress(struct session *s, struct work *w)
 	talk_u64(&out, w->opened.upload);
 	talk_u64(&out, solid);
 	talk_text(&out, upload_findings(w->upload, mem));
+	talk_u64(&out, upload_expected(w->upload));
 	w->told = solid;
 	w->told_at = now;
 	if (!talk_send(s->pair, &out, &err))

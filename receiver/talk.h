@@ -48,7 +48,8 @@ enum talk_type {
 	                     of that upload are closed. Answered when the arrival is durable; for partials as well.
 	                     A READER sends it once, with upload 0, and ends. A DIGEST too: its sha256 is the
 	                     file's MD5, the rest means nothing */
-	TALK_PROGRESS,    /* u64 upload · u64 bytes without a hole from 0 · text findings (words by comma, or "") */
+	TALK_PROGRESS,    /* u64 upload · u64 bytes without a hole from 0 · text findings (words by comma, or "") ·
+	                     u64 bytes that it will have as far as its header tells, 0 unknown */
 	TALK_REVOKED,     /* u64 upload: the writing descriptor is closed · u64 bytes without a hole */
 	TALK_NOTE,        /* u8 log level · text: a line for the log; the warden bounds the rate */
 

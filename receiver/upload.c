@@ -381,6 +381,16 @@ upload_findings(struct upload *u, TALLOC_CTX *mem)
 	return s;
 }
 
+uint64_t
+upload_expected(const struct upload *u)
+{
+	const struct bak_set *set = bak_n_sets(u->bak) == 1 ? bak_set(u->bak, 0) : NULL;
+
+	if (set == NULL || bak_container(u->bak) != BAK_MTF)
+		return 0;
+	return set->backup_size / (bak_media(u->bak)->family_count == 0 ? 1 : bak_media(u->bak)->family_count);
+}
+
 /* ---- the end -------------------------------------------------------------------------------------------------------------- */
 
 static void

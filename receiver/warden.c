@@ -19,6 +19,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/log.h"
+#include "common/text.h"
 #include "receiver/warden_parts.h"
 
 enum { BACKLOG = 256, NOTES_PER_SECOND = 20, FAILURES_MAX = 30, FAILURE_SECONDS = 60, SPAWNER_FD = 3, DRAIN_SECONDS = 4 };
@@ -221,6 +222,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 		if (good) {
 			s->is_in = true;
 			strcpy(s->blob, blob);
+			snprintf(s->software, sizeof(s->software), "%s", text_escaped(mem, third));
 			s->area = area_of(&s->warden->areas, user);
 			make_area_folders(s->warden, s->area);
 			log_info("log-in", "migration", user, "address", s->address, "software", third, NULL);
@@ -710,6 +712,19 @@ on_journal(evutil_socket_t fd, short what, void *ctx)
 	journal_finished(((struct warden *)ctx)->journal);
 }
 
+static void
+kick(struct warden *w, const json_t *names)
+{
+	char name[sizeof(((struct intake_progress *)0)->session)];
+
+	for (struct session *s = w->sessions; s != NULL; s = s->next)
+		for (size_t i = 0; i < json_array_size(names); i++) {
+			snprintf(name, sizeof(name), "%s-%u", w->name, s->number);
+			if (s->is_in && s->pair >= 0 && strcmp(name, json_string_value(json_array_get(names, i))) == 0)
+				session_end(s, "the team ended it");
+		}
+}
+
 /* Keys have changed: a session whose key is gone is ended, the others get the new quotas. */
 static void
 on_keys(evutil_socket_t fd, short what, void *ctx)
@@ -724,6 +739,7 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds()) ||
 		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
 			session_end(s, "its key is not valid any more");
+	kick(w, json_object_get(keyring, "kicks"));
 	json_decref(keyring);
 }
 
@@ -783,6 +799,7 @@ warden_main(const struct config *config, const char *ready_file)
 	uint16_t port;
 
 	w.config = config;
+	snprintf(w.name, sizeof(w.name), "%08x", (unsigned)(now_seconds() ^ (int64_t)getpid() << 20));
 	w.ready_file = ready_file;
 	w.spawner = -1;
 	w.base = event_base_new();

@@ -251,6 +251,8 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		/* What is there already will be read back by the session: that costs CPU too. */
 		uploads_credit(s, f->bytes);
 		uploads_record(s->warden, f);
+		f->expected = 0;
+		uploads_show(s, f);
 	}
 	give(s, id, fd, f, f->path, true, false, (uint64_t)st.st_size);
 	return true;

@@ -30,7 +30,7 @@ struct session {
 	int pidfd;
 	int pid;
 	bool spawned, exited;
-	char address[64];
+	char address[64], software[100];
 	bool is_in, failed_login;
 	char blob[4096];          /* the key it came in with, to end it when that is revoked */
 	struct area *area;
@@ -54,6 +54,7 @@ struct warden {
 	struct feed *feed;
 	struct session *sessions;
 	unsigned last_session;
+	char name[12];            /* of this life of the process, in front of its sessions' numbers */
 	int listener, spawner;    /* spawner: our end of its pair; -1 while it is down */
 	int spawner_pid;
 	struct event *spawner_ev, *listen_ev;
@@ -112,6 +113,8 @@ struct file *others_target(const struct file *sidecar);
 /* warden_uploads.c: how uploads end. */
 void uploads_closed(struct session *s, struct talk_frame *f);
 void uploads_progress(struct session *s, struct talk_frame *f);
+/* Tells Postgres how far it is, and whose it is. */
+void uploads_show(struct session *s, const struct file *f);
 /* Bytes that the session has to deal with: its CPU limit grows with them. */
 void uploads_credit(struct session *s, uint64_t bytes);
 void uploads_revoked(struct session *s, struct talk_frame *f);

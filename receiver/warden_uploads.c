@@ -474,16 +474,31 @@ uploads_credit(struct session *s, uint64_t bytes)
 }
 
 void
+uploads_show(struct session *s, const struct file *f)
+{
+	struct intake_progress p = { .bytes = (int64_t)f->bytes, .expected = (int64_t)f->expected };
+
+	snprintf(p.key, sizeof(p.key), "%s", f->key);
+	snprintf(p.session, sizeof(p.session), "%s-%u", s->warden->name, s->number);
+	snprintf(p.peer, sizeof(p.peer), "%s", s->address);
+	snprintf(p.client, sizeof(p.client), "%s", s->software);
+	feed_progress(s->warden->feed, &p);
+}
+
+void
 uploads_progress(struct session *s, struct talk_frame *fr)
 {
-	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body), size;
+	uint64_t number = bytes_u64(&fr->body), bytes = bytes_u64(&fr->body), size, expected;
 	struct file *f = area_by_number(&s->warden->areas, number);
 	struct talk_out out;
 	struct err err = { 0 };
 	unsigned files;
 
+	talloc_free(talk_take_text(&fr->body, NULL));
+	expected = bytes_u64(&fr->body);
 	if (fr->body.short_of || f == NULL || f->writer != s->number || f->settling)
 		return;
+	f->expected = expected <= INT64_MAX ? expected : 0;
 	size = size_on_disk(s->warden, f);
 	bytes = bytes < size ? bytes : size;
 	if (bytes > f->bytes)
@@ -491,7 +506,7 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 	f->bytes = bytes;
 	f->mtime = now_seconds();
 	renew_cpu(s);
-	feed_progress(s->warden->feed, f->key, (int64_t)bytes);
+	uploads_show(s, f);
 	/* Each OPEN was told what was left then; several uploads at once share it. */
 	if (area_used(s->area, &files) - bytes + size <= s->quota_bytes)
 		return;

@@ -95,6 +95,12 @@ create table upload (
     version     integer not null default 1 check (version > 0),
     replaced_by bigint references upload,
     waived_tail boolean not null default false,
+    -- While it is being received: whose session, how fast (bytes/s), and how many bytes the header lets expect.
+    session     text,
+    peer        text,
+    client      text,
+    rate        bigint,
+    expected    bigint,
     started_at  timestamptz not null default now(),
     changed_at  timestamptz not null default now(),
     arrived_at  timestamptz,
@@ -348,6 +354,14 @@ create table action (
 );
 create index action_open on action (id) where state = 'asked';
 
+-- Sessions of the receiver that a person wants ended; the receiver looks at those of the last minute.
+create table kick (
+    id       bigint generated always as identity primary key,
+    session  text not null check (session ~ '^[0-9a-f]{8}-[0-9]{1,10}$'),
+    asked_by text not null default current_user,
+    asked_at timestamptz not null default now()
+);
+
 create table worker (
     id         uuid primary key,                         -- new at every process start
     program    text not null,
@@ -396,6 +410,7 @@ begin
 end $$;
 create trigger wake_keys after insert or update or delete on key for each statement execute function wake('landfall_keys');
 create trigger wake_keys after insert or update on migration for each statement execute function wake('landfall_keys');
+create trigger wake_keys after insert on kick for each statement execute function wake('landfall_keys');
 create trigger wake_work after insert or update on backup_set for each statement execute function wake('landfall_work');
 create trigger wake_work after insert or update of state on upload for each statement execute function wake('landfall_work');
 create trigger wake_work after insert on action for each statement execute function wake('landfall_work');
@@ -442,7 +457,8 @@ grant select on migration, key, cluster, run, run_replica, step, backup_set, med
 grant insert (migration, upload_key, name, state, kind, bytes, sha256, vault_path, findings, reason, inspect, manifest, open_writer,
               version, arrived_at, changed_at),
       update (name, state, kind, bytes, sha256, vault_path, findings, reason, inspect, manifest, open_writer, version, arrived_at,
-              changed_at) on upload to landfall_receiver;
+              changed_at, session, peer, client, rate, expected) on upload to landfall_receiver;
+grant select on kick to landfall_receiver;
 grant insert on backup_set, media_family, backup_file, event to landfall_receiver;
 grant update (family_guid) on migration to landfall_receiver;
 
@@ -464,6 +480,6 @@ grant delete on check_result to landfall_verify;
 grant select on all tables in schema landfall to landfall_console;
 
 grant select on all tables in schema landfall to landfall_operator;
-grant insert on migration, run, run_replica, key, action, event to landfall_operator;
+grant insert on migration, run, run_replica, key, kick, action, event to landfall_operator;
 grant update (revoked_at) on key to landfall_operator;
 grant usage on sequence migration_number to landfall_operator;

@@ -109,5 +109,6 @@ fuzz_seeds(const struct fuzz_taker *taker)
 	talk_start(&out, TALK_PROGRESS, 5);
 	talk_u64(&out, 7);
 	talk_text(&out, "");
+	talk_u64(&out, 100);
 	give(taker, "progress", 37, &out);
 }

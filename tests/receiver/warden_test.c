@@ -675,6 +675,7 @@ progress(struct world *w, struct played *p, const struct opened *x, uint64_t byt
 	talk_u64(&out, x->o.upload);
 	talk_u64(&out, bytes);
 	talk_text(&out, "");
+	talk_u64(&out, 0);
 	send_out(p, &out);
 }
 
