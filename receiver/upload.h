@@ -41,7 +41,7 @@ bool upload_catch_up(struct upload *u, bool to_end);
 void upload_revoke(struct upload *u, const char *reason);
 const char *upload_reason(const struct upload *u); /* NULL while nothing is refused */
 
-/* Bytes that it will have, as its header estimates: a few percent too little as a rule. 0: not known, or compressed. */
+/* Bytes that it will have, as its header estimates: a few percent too little as a rule. 0: not known, compressed, or a log. */
 uint64_t upload_expected(const struct upload *u);
 
 /* Words of findings so far, by comma. */
