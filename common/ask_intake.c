@@ -168,10 +168,10 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 	if (strcmp(state, "receiving") == 0)
 		return true;
 	return DB_ASK(db, mem, NULL, err, "insert into event(migration, kind, text, data) values($1, $2, $3,"
-		" jsonb_build_object('journal', $4::text)) on conflict do nothing", migration, state,
+		" jsonb_build_object('journal', $4::text, 'upload', $5::text)) on conflict do nothing", migration, state,
 		talloc_asprintf(mem, "%s: %s, %s bytes%s%s", text(rec, "name"), state, number(mem, rec, "bytes"),
 		                text(rec, "reason") == NULL || text(rec, "reason")[0] == '\0' ? "" : ", ", text(rec, "reason") == NULL ? "" : text(rec, "reason")),
-		number(mem, rec, "n"));
+		number(mem, rec, "n"), text(rec, "key"));
 }
 
 static bool

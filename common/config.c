@@ -106,8 +106,18 @@ static const cyaml_schema_field_t verify_fields[] = {
 	STRING("checks", TEXT, struct config_verify, checks),
 	END,
 };
+static const cyaml_schema_field_t mail_fields[] = {
+	STRING("url", TEXT, struct config_mail, url),
+	STRING("from", TEXT, struct config_mail, from),
+	STRING("user", OPTIONAL_TEXT, struct config_mail, user),
+	STRING("password_file", OPTIONAL_TEXT, struct config_mail, password_file),
+	STRING("ca_file", OPTIONAL_TEXT, struct config_mail, ca_file),
+	END,
+};
+
 static const cyaml_schema_field_t console_fields[] = {
 	STRING("listen", TEXT, struct config_console, listen),
+	CYAML_FIELD_MAPPING("mail", CYAML_FLAG_OPTIONAL, struct config_console, mail, mail_fields),
 	END,
 };
 

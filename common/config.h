@@ -61,7 +61,9 @@ struct config_cluster {
 
 struct config_restore { char *work; int workers; /* restores of one process at once */ };
 struct config_verify { char *work; char *checks; /* check file */ };
-struct config_console { char *listen; };
+/* Mail to customers; TLS is required. Absent: none is sent. */
+struct config_mail { char *url /* smtp://relay:587 or smtps:// */, *from, *user, *password_file, *ca_file /* NULL: the system's */; };
+struct config_console { char *listen; struct config_mail mail; };
 
 struct config {
 	char *region;

@@ -87,6 +87,9 @@ int cmd_outbox_list(struct cli *c);
 int cmd_outbox_remove(struct cli *c);
 int cmd_upload_list(struct cli *c);
 int cmd_upload_kick(struct cli *c);
+int cmd_notify_list(struct cli *c);
+int cmd_notify_retry(struct cli *c);
+int cmd_notify_test(struct cli *c);
 int cmd_queue(struct cli *c);
 int cmd_status(struct cli *c);
 

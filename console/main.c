@@ -20,6 +20,7 @@
 #include "common/ask_view.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "console/notify.h"
 #include "console/page.h"
 
 enum { BODY_MAX = 1024, HEADERS_MAX = 16384, SECONDS = 20, REST_SECONDS = 3, SEEN_MAX = 100 };
@@ -365,6 +366,10 @@ main(int argc, char **argv)
 	}
 	config_where(config, &config->postgres.console, "landfall-console", &where);
 	c.db = db_new(mem, &where);
+	if (config->console.mail.url != NULL && notifier_start(mem, config, &err) == NULL) {
+		log_error("cannot start", "error", err.text, NULL);
+		return 1;
+	}
 	code = serve(&c, config, ready);
 	json_decref(c.queue);
 	json_decref(c.migrations);

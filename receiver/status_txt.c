@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/advice.h"
 #include "common/text.h"
 #include "common/tsql.h"
 #include "receiver/sidecar.h"
@@ -51,8 +52,23 @@ status_readme(TALLOC_CTX *parent, const char *migration, const char *database, c
 		"This server's keys:\n%s", migration, text_shown(parent, database), d, file, d, file, d, file, d, fingerprints);
 }
 
+/* Each finding in words, and what would make it right, ready to be pasted. */
 static char *
-list_files(TALLOC_CTX *mem, const struct area *area, char *s)
+add_advice(TALLOC_CTX *mem, char *s, const struct file *f, const char *database, const char *indent)
+{
+	for (size_t i = 0; i < json_array_size(f->findings); i++) {
+		const char *word = json_string_value(json_array_get(f->findings, i)), *says = advice_sentence(word);
+		char *tsql = advice_tsql(mem, word, database), *save = NULL;
+
+		s = talloc_asprintf_append(s, "%snote: %s%s%s\n", indent, text_shown(mem, word), says == NULL ? "" : ": ", says == NULL ? "" : says);
+		for (char *line = tsql == NULL ? NULL : strtok_r(tsql, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
+			s = talloc_asprintf_append(s, "%s  %s\n", indent, text_shown(mem, line));
+	}
+	return s;
+}
+
+static char *
+list_files(TALLOC_CTX *mem, const struct area *area, const char *database, char *s)
 {
 	for (const struct file *f = area->files; f != NULL; f = f->next) {
 		if (!f->shown)
@@ -60,14 +76,13 @@ list_files(TALLOC_CTX *mem, const struct area *area, char *s)
 		s = talloc_asprintf_append(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
 		if (f->reason != NULL)
 			s = talloc_asprintf_append(s, "                    %s\n", text_shown(mem, f->reason));
-		for (size_t i = 0; i < json_array_size(f->findings); i++)
-			s = talloc_asprintf_append(s, "                    note: %s\n", text_shown(mem, json_string_value(json_array_get(f->findings, i))));
+		s = add_advice(mem, s, f, database, "                    ");
 	}
 	return s;
 }
 
 char *
-status_text(TALLOC_CTX *parent, const struct area *area, const json_t *standing, const char *as_of)
+status_text(TALLOC_CTX *parent, const struct area *area, const char *database, const json_t *standing, const char *as_of)
 {
 	char *s = talloc_asprintf(parent, "Migration %s, as of %s\n\n", area->migration, as_of);
 	const json_t *gaps = json_object_get(standing, "gaps");
@@ -87,7 +102,7 @@ status_text(TALLOC_CTX *parent, const struct area *area, const json_t *standing,
 		if (json_is_string(json_object_get(standing, "verdict")))
 			s = talloc_asprintf_append(s, "Verification: %s\n", safe(parent, standing, "verdict"));
 	}
-	return list_files(parent, area, talloc_asprintf_append(s, "\nFiles:\n"));
+	return list_files(parent, area, database, talloc_asprintf_append(s, "\nFiles:\n"));
 }
 
 char *
@@ -119,7 +134,7 @@ compared(TALLOC_CTX *mem, const struct file *f, const struct file *sidecar)
 }
 
 char *
-status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
+status_receipt(TALLOC_CTX *parent, const struct file *f, const char *database, const json_t *facts)
 {
 	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_shown(parent, f->path + 1), file_state_word(f->state),
 	                          (unsigned long long)f->bytes);
@@ -132,8 +147,7 @@ status_receipt(TALLOC_CTX *parent, const struct file *f, const json_t *facts)
 			s = talloc_asprintf_append(s, "  checked %s\n", compared(parent, f, o));
 	if (f->reason != NULL)
 		s = talloc_asprintf_append(s, "  reason  %s\n", text_shown(parent, f->reason));
-	for (size_t i = 0; i < json_array_size(f->findings); i++)
-		s = talloc_asprintf_append(s, "  note    %s\n", text_shown(parent, json_string_value(json_array_get(f->findings, i))));
+	s = add_advice(parent, s, f, database, "  ");
 	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
 		set = json_array_get(json_object_get(facts, "sets"), i);
 		s = talloc_asprintf_append(s, "  set %zu   %s backup of %s from %s\n          taken %s to %s, LSN %s to %s\n", i + 1,

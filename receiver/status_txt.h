@@ -14,10 +14,10 @@
 char *status_readme(TALLOC_CTX *parent, const char *migration, const char *database, const char *fingerprints);
 
 /* standing: this migration's object of intake_standing, or NULL while Postgres has not been reached. as_of: when. */
-char *status_text(TALLOC_CTX *parent, const struct area *area, const json_t *standing, const char *as_of);
+char *status_text(TALLOC_CTX *parent, const struct area *area, const char *database, const json_t *standing, const char *as_of);
 
 /* facts: what the reader said, or NULL. */
-char *status_receipt(TALLOC_CTX *parent, const struct file *file, const json_t *facts);
+char *status_receipt(TALLOC_CTX *parent, const struct file *file, const char *database, const json_t *facts);
 
 /* "full backup of Sales, 2016" …, for one line on the session's stderr. */
 char *status_what(TALLOC_CTX *parent, const json_t *facts);

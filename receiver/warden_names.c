@@ -79,7 +79,7 @@ receipt_text(struct session *s, TALLOC_CTX *mem, const struct file *f)
 	char *text = read_text(mem, disk_path(s->warden, mem, f, ".json"));
 	json_t *facts = text == NULL ? NULL : json_loads(text, 0, NULL);
 
-	text = status_receipt(mem, f, facts);
+	text = status_receipt(mem, f, s->policy.database, facts);
 	json_decref(facts);
 	return text;
 }
@@ -102,7 +102,7 @@ own_text(struct session *s, TALLOC_CTX *mem, const char *path)
 	case PLACE_STATUS:
 		standing = feed_standing(w->feed, &fresh);
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&now, &tm));
-		text = status_text(mem, s->area, fresh ? json_object_get(standing, s->area->migration) : NULL, when);
+		text = status_text(mem, s->area, s->policy.database, fresh ? json_object_get(standing, s->area->migration) : NULL, when);
 		json_decref(standing);
 		return text;
 	case PLACE_RECEIPTS:

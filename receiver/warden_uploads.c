@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/advice.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "receiver/status_txt.h"
@@ -97,18 +98,6 @@ uploads_settled(struct warden *w, uint64_t file)
 
 /* ---- what to say to the customer ---------------------------------------------------------------------------------- */
 
-static const struct { const char *word, *sentence; } notes[] = {
-	{ "simple-recovery", "the recovery model is SIMPLE, so there will be no log backups: everything after this backup needs another one" },
-	{ "copy-only", "it is a copy-only backup; differentials do not build on it" },
-	{ "tde", "the database is encrypted (TDE); the target needs its certificate" },
-	{ "stripe-member", "it is one stripe of several; all of them are needed" },
-	{ "damaged-page", "it holds damaged pages and will not be restored; check the source with DBCC CHECKDB" },
-	{ "damaged-at-source", "the source was damaged when it was taken" },
-	{ "media-password", "it has a media password and will not be restored" },
-	{ "trailing-bytes", "there are bytes after its end that do not belong to it" },
-	{ "tail-norecovery", "it is the tail: the old database is stopped" },
-};
-
 static char *
 arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const struct file *f, const json_t *facts)
 {
@@ -118,10 +107,12 @@ arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const s
 	const char *database = json_string_value(json_object_get(set, "DatabaseName"));
 
 	(void)w;
-	for (size_t i = 0; i < json_array_size(f->findings); i++)
-		for (size_t k = 0; k < sizeof(notes) / sizeof(notes[0]); k++)
-			if (strcmp(notes[k].word, json_string_value(json_array_get(f->findings, i))) == 0)
-				line = talloc_asprintf_append(line, "; %s", notes[k].sentence);
+	for (size_t i = 0; i < json_array_size(f->findings); i++) {
+		const char *says = advice_sentence(json_string_value(json_array_get(f->findings, i)));
+
+		if (says != NULL)
+			line = talloc_asprintf_append(line, "; %s", says);
+	}
 	if (s != NULL && database != NULL && strcasecmp(database, s->policy.database) != 0)
 		line = talloc_asprintf_append(line, "; it is of another database than the agreed %s and will not be restored",
 		                              text_shown(mem, s->policy.database));

@@ -397,8 +397,28 @@ create table outbox (
     state       text not null default 'waiting' check (state in ('waiting', 'sent', 'given-up')),
     attempts    integer not null default 0,
     next_try    timestamptz not null default now(),
-    said        text
+    said        text,
+    made_at     timestamptz not null default now(),
+    unique (event, target)
 );
+create index outbox_due on outbox (next_try) where state = 'waiting';
+
+-- Who has to be told of what: one place, whoever writes the event. A customer who sends nonsense all night gets five
+-- mails an hour, not a thousand.
+create function tell() returns trigger language plpgsql security definer
+    set search_path = landfall, pg_catalog as $$
+declare address text;
+begin
+    select intake->>'contact_email' into address from migration where id = new.migration;
+    if address ~ '^[^@[:space:][:cntrl:]<>",;:()\\]+@[^@[:space:][:cntrl:]<>",;:()\\]+$' and length(address) <= 254
+       and (select count(*) from outbox o join event e on e.seq = o.event
+             where e.migration = new.migration and e.at > now() - interval '1 hour') < 5 then
+        insert into outbox(event, target) values (new.seq, 'mail:' || address);
+    end if;
+    return null;
+end $$;
+revoke all on function tell() from public;
+create trigger tell after insert on event for each row when (new.kind = 'refused' and new.migration is not null) execute function tell();
 
 -- ---- waking up: a hint only; everybody polls as well -------------------------------------------------
 
@@ -478,8 +498,10 @@ grant insert on check_result, event to landfall_verify;
 grant delete on check_result to landfall_verify;
 
 grant select on all tables in schema landfall to landfall_console;
+grant update (state, attempts, next_try, said) on outbox to landfall_console;
 
 grant select on all tables in schema landfall to landfall_operator;
 grant insert on migration, run, run_replica, key, kick, action, event to landfall_operator;
 grant update (revoked_at) on key to landfall_operator;
+grant insert (event, target), update (state, next_try, made_at) on outbox to landfall_operator;
 grant usage on sequence migration_number to landfall_operator;

@@ -605,7 +605,7 @@ odd_facts_hurt_nobody(void **state)
 	x = start_upload(w, p, "/odd2.bak", w->whole.mem, 100);
 	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", "{\"findings\":[1,[]],\"sets\":{}}"), OK);
 	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "note: tde"));
-	assert_non_null(strstr(text_of(w, p, "/receipts/odd.bak.txt"), "note    tde"));
+	assert_non_null(strstr(text_of(w, p, "/receipts/odd.bak.txt"), "note: tde"));
 	x = start_upload(w, p, "/odd3.bak", w->whole.mem, 100);
 	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", "[{"), OK);
 }
