@@ -57,10 +57,11 @@ ask_worker_dead(struct db *db, const char *worker, struct err *err)
 }
 
 bool
-ask_worker_beat(struct db *db, const char *worker, struct err *err)
+ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err *err)
 {
 	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
-	       DB_ASK(db, NULL, NULL, err, "update run set lease_until = now() + interval '15 s' where worker = $1 and lease_until > now()", worker);
+	       DB_ASK(db, NULL, NULL, err, "update run set lease_until = now() + interval '15 s' where worker = $1 and lease_until > now()"
+	              " and id = any($2::bigint[])", worker, runs);
 }
 
 /* ---- runs ------------------------------------------------------------------------------------------------- */
@@ -281,26 +282,42 @@ ask_steps_settle(struct db *db, const struct restore_run *run, const char *repli
 }
 
 bool
+ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
+              struct restore_past *past, struct err *err)
+{
+	struct rows *r = NULL;
+
+	*past = (struct restore_past){ 0 };
+	if (!DB_ASK(db, mem, &r, err, "select tries, first_error is null, said,"
+		" coalesce(ceil(greatest(extract(epoch from not_before - now()), 0) * 1000), 0)::int from step"
+		" where run = $1 and replica = $2 and kind = $3 and coalesce(backup_set, 0) = $4 and state = 'failed' order by chain desc limit 1",
+		db_int(mem, run->id), replica, kind, db_int(mem, set)))
+		return false;
+	if (rows_count(r) == 1)
+		*past = (struct restore_past){ .tries = (int)rows_int(r, 0, 0), .is_cut_off = rows_bool(r, 0, 1), .said = rows_text(r, 0, 2),
+			.rest_ms = (int)rows_int(r, 0, 3) };
+	return true;
+}
+
+bool
 ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set, const char *statement,
-               int64_t *step, int *attempt, struct err *err)
+               struct restore_step *step, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err,
-		"insert into step(run, replica, kind, backup_set, state, attempts, statement, lease_token, started_at)"
-		" select r.id, $3, $4, $5::bigint, 'running', 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
+		"insert into step(run, replica, kind, backup_set, state, attempts, tries, statement, lease_token, started_at)"
+		" select r.id, $3, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
 		"  and r.lease_until > now()"
 		" on conflict (run, replica, chain, kind, coalesce(backup_set, 0)) do update set state = 'running', attempts = step.attempts + 1,"
-		"  statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null,"
-		"  first_error = null returning id, attempts",
+		"  tries = step.tries + 1, not_before = null, statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null,"
+		"  first_error = null returning id, attempts, tries",
 		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement);
 
 	if (good && rows_count(r) != 1)
 		good = err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
-	if (good) {
-		*step = rows_int(r, 0, 0);
-		*attempt = (int)rows_int(r, 0, 1);
-	}
+	if (good)
+		*step = (struct restore_step){ rows_int(r, 0, 0), (int)rows_int(r, 0, 1), (int)rows_int(r, 0, 2) };
 	talloc_free(mem);
 	return good;
 }
@@ -317,24 +334,26 @@ ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int
 }
 
 bool
-ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said, struct err *err)
+ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said,
+             int rest_ms, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = UNDER_LEASE(db, run, err, "update step set state = $4, first_error = $5::int, said = coalesce($6, said), finished_at = now(),"
-		" percent = case when $4 = 'done' then 100 else percent end where id = $3::bigint and " STEP_LEASE, db_int(mem, step), state,
-		first_error == 0 ? NULL : db_int(mem, first_error), said);
+		" percent = case when $4 = 'done' then 100 else percent end, not_before = now() + make_interval(secs => $7::int / 1000.0)"
+		" where id = $3::bigint and " STEP_LEASE, db_int(mem, step), state, first_error == 0 ? NULL : db_int(mem, first_error), said,
+		rest_ms <= 0 ? NULL : db_int(mem, rest_ms));
 
 	talloc_free(mem);
 	return good;
 }
 
 bool
-ask_message(struct db *db, int64_t step, int attempt, const struct mssql_message *m, struct err *err)
+ask_message(struct db *db, const struct restore_run *run, const struct restore_step *step, const struct mssql_message *m, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "insert into message(step, attempt, number, severity, state, line, text) values($1,$2,$3,$4,$5,$6,$7)",
-		db_int(mem, step), db_int(mem, attempt), db_int(mem, m->number), db_int(mem, m->severity), db_int(mem, m->state),
-		db_int(mem, m->line), m->text);
+	bool good = UNDER_LEASE(db, run, err, "insert into message(step, attempt, number, severity, state, line, text)"
+		" select $3::bigint, $4::int, $5::int, $6::int, $7::int, $8::int, $9 where " STEP_LEASE, db_int(mem, step->id),
+		db_int(mem, step->attempt), db_int(mem, m->number), db_int(mem, m->severity), db_int(mem, m->state), db_int(mem, m->line), m->text);
 
 	talloc_free(mem);
 	return good;
@@ -492,11 +511,12 @@ bool
 ask_action_end(struct db *db, const struct restore_action *a, const char *refusal, const char *said, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "update action set state = $2, refusal = $3, said = $4, done_at = now() where id = $1", db_int(mem, a->id),
-	                   refusal == NULL ? "done" : "refused", refusal, said) &&
-	            DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text, data) values($1, $2, $3, $4, $5::jsonb)", a->migration,
-	                   a->run == 0 ? NULL : db_int(mem, a->run), a->kind,
-	                   talloc_asprintf(mem, "%s by %s: %s", refusal == NULL ? "asked" : "refused", a->asked_by, said), a->args);
+	/* One statement, so that no action ends without its event; and another worker may have ended it meanwhile. */
+	bool good = DB_ASK(db, mem, NULL, err, "with ended as (update action set state = $2, refusal = $3, said = $4, done_at = now()"
+		"  where id = $1 and state = 'asked' returning id)"
+		" insert into event(migration, run, kind, text, data) select $5, $6::bigint, $7, $8, $9::jsonb from ended", db_int(mem, a->id),
+		refusal == NULL ? "done" : "refused", refusal, said, a->migration, a->run == 0 ? NULL : db_int(mem, a->run), a->kind,
+		talloc_asprintf(mem, "%s by %s: %s", refusal == NULL ? "asked" : "refused", a->asked_by, said), a->args);
 
 	talloc_free(mem);
 	return good;
@@ -577,7 +597,8 @@ ask_recover(struct db *db, int64_t run, struct err *err)
 bool
 ask_retry(struct db *db, int64_t run, struct err *err)
 {
-	return change_run(db, run, "update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
+	return change_run(db, run, "with anew as (update step set tries = 0, not_before = null where run = $1 and state <> 'done')"
+		" update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
 		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.state = 'done' and s.backup_set is not null)"
 		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
 }

@@ -27,8 +27,8 @@ bool ask_worker_begin(struct db *db, const char *worker, const char *host, int p
 /* Workers of this host that were alive once; whoever finds one dead gives its leases back at once. */
 bool ask_workers_of(struct db *db, TALLOC_CTX *mem, const char *host, struct rows **ids_and_pids, struct err *err);
 bool ask_worker_dead(struct db *db, const char *worker, struct err *err);
-/* Renews the worker's sign of life and every lease it still holds. */
-bool ask_worker_beat(struct db *db, const char *worker, struct err *err);
+/* Renews the worker's sign of life, and its leases of these runs (ids as a Postgres array) as far as it still holds them. */
+bool ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err *err);
 
 /* The most urgent run that is due and free, among these clusters. *got false: there is none. */
 bool ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *clusters, struct restore_run *run, bool *got,
@@ -59,13 +59,25 @@ bool ask_waived_tail(struct db *db, const char *migration, struct guid family, i
  */
 bool ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err);
 
+/*
+ * How this step failed when it was tried last. rest_ms: it is not its time yet. is_cut_off: no answer of the server ended it,
+ * but the connection or the worker did. All zero: it never failed, or the last try did not.
+ */
+struct restore_past { int tries, rest_ms; bool is_cut_off; const char *said; };
+bool ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
+                   struct restore_past *past, struct err *err);
+
+/* attempt counts for ever; tries begins again when a person asks for another try. */
+struct restore_step { int64_t id; int attempt, tries; };
 /* Intent first: the row is there before the statement is sent. set 0: none. */
 bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
-                    const char *statement, int64_t *step, int *attempt, struct err *err);
+                    const char *statement, struct restore_step *step, struct err *err);
 bool ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err);
+/* rest_ms: how long a step that failed is not tried again, whoever wakes the run. */
 bool ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said,
-                  struct err *err);
-bool ask_message(struct db *db, int64_t step, int attempt, const struct mssql_message *m, struct err *err);
+                  int rest_ms, struct err *err);
+bool ask_message(struct db *db, const struct restore_run *run, const struct restore_step *step, const struct mssql_message *m,
+                 struct err *err);
 /* What a users step remembered (names of triggers), or NULL. */
 bool ask_step_said(struct db *db, TALLOC_CTX *mem, int64_t run, const char *kind, const char **said, struct err *err);
 bool ask_step_remember(struct db *db, const struct restore_run *run, int64_t step, const char *said, struct err *err);

@@ -13,7 +13,7 @@
 #include "common/tsql.h"
 #include "restore/run.h"
 
-enum { MESSAGES_MAX = 2000, ATTEMPTS_MAX = 5, BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
+enum { MESSAGES_MAX = 2000, BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
 
 /* What a lane works with while it walks. */
 struct walk {
@@ -87,8 +87,7 @@ lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **to
 
 struct heard {
 	struct walk *walk;
-	int64_t step;
-	int attempt;
+	const struct restore_step *step;
 	time_t told;
 	size_t n;
 };
@@ -102,25 +101,23 @@ on_message(void *ctx, const struct mssql_message *m)
 	/* 3211 "N percent processed.": 100 comes long before the end, so it is not called done. */
 	if (m->number == 3211) {
 		if (time(NULL) != h->told)
-			ask_step_percent(h->walk->db, &h->walk->lane->run, h->step, atoi(m->text), &err);
+			ask_step_percent(h->walk->db, &h->walk->lane->run, h->step->id, atoi(m->text), &err);
 		h->told = time(NULL);
 	} else if (h->n++ < MESSAGES_MAX) {
-		ask_message(h->walk->db, h->step, h->attempt, m, &err);
+		ask_message(h->walk->db, &h->walk->lane->run, h->step, m, &err);
 	}
 }
 
 static bool
-run_step(struct walk *w, const char *kind, int64_t set, const char *statement, int64_t *step, int *attempt, struct mssql_outcome *o,
+run_step(struct walk *w, const char *kind, int64_t set, const char *statement, struct restore_step *step, struct mssql_outcome *o,
          struct err *err)
 {
 	struct lane *lane = w->lane;
-	struct heard h = { .walk = w };
+	struct heard h = { .walk = w, .step = step };
 
 	/* The intent is durable and the lease is ours before the server hears of it. */
-	if (!ask_step_begin(w->db, &lane->run, lane->replica, kind, set, statement, step, attempt, err))
+	if (!ask_step_begin(w->db, &lane->run, lane->replica, kind, set, statement, step, err))
 		return false;
-	h.step = *step;
-	h.attempt = *attempt;
 	log_info("a restore statement begins", "migration", lane->run.migration, "run", lane->run.kind, "replica", lane->replica, "kind", kind,
 	         NULL);
 	mssql_run(w->ms, w->mem, statement, NULL, o, on_message, &h, err);
@@ -207,27 +204,86 @@ is_as_planned(const struct lane *lane, const struct plan_step *step)
 	       (step->stop_at.year != 0 || lsn_compare(lane->seen.redo, step->set->last_lsn) >= 0);
 }
 
-static void
-judge_failure(struct lane *lane, const struct mssql_outcome *o, int attempt, const char *file)
+/* True when this step is not to be tried now: it rests, or was broken off so often that a person must look. */
+static bool
+is_put_off(struct walk *w, const char *kind, int64_t set, const char *what)
 {
+	struct lane *lane = w->lane;
+	struct restore_past past;
+	struct err err = { 0 };
+
+	if (!ask_step_past(w->db, w->mem, &lane->run, lane->replica, kind, set, &past, &err)) {
+		finish_err(lane, &err);
+		return true;
+	}
+	if (past.rest_ms > 0) {
+		lane->again_ms = past.rest_ms;
+		finish(lane, LANE_WAITS, "%s could not restore %s (try %d of %d): %s", lane->replica, what, past.tries, RUN_TRIES, past.said);
+		return true;
+	}
+	if (past.is_cut_off && past.tries >= RUN_TRIES) {
+		finish(lane, LANE_BROKEN, "%s could not restore %s: the server or its worker ended %d times while it was restored", lane->replica, what,
+		       past.tries);
+		return true;
+	}
+	return false;
+}
+
+/* What follows from a failure whose step rests for so long. The lane's end stays LEVEL when the target is asked again at once. */
+static void
+judge_failure(struct lane *lane, const struct mssql_outcome *o, int tries, int rest_ms, const char *what)
+{
+	const char *said = o->said[0] != '\0' ? o->said : o->dead ? "the connection broke" : "the server did not say why";
+
 	switch (run_remedy(o->first_error)) {
 	case RUN_DONE:
-		if (attempt >= ATTEMPTS_MAX)
-			finish(lane, LANE_BROKEN, "%s says %d of %s again and again, and does not have it: %s", lane->replica, o->first_error, file, o->said);
+		if (rest_ms == RUN_GIVES_UP)
+			finish(lane, LANE_BROKEN, "%s says %d of %s again and again, and does not have it: %s", lane->replica, o->first_error, what, said);
 		break;
 	case RUN_ASK:
-		/* What the customer must mend is not tried every two seconds; a file that arrives wakes the run at once. */
-		lane->again_ms = 2000 << (attempt < 8 ? attempt : 8);
-		finish(lane, LANE_WAITS, "%s refuses %s: message %d, %s", lane->replica, file, o->first_error, o->said);
-		break;
 	case RUN_PERSON:
-		finish(lane, LANE_BROKEN, "%s refuses %s: message %d, %s", lane->replica, file, o->first_error, o->said);
+		finish(lane, rest_ms == RUN_GIVES_UP ? LANE_BROKEN : LANE_WAITS, "%s refuses %s: message %d, %s", lane->replica, what, o->first_error, said);
 		break;
 	case RUN_AGAIN:
-		finish(lane, attempt >= ATTEMPTS_MAX ? LANE_BROKEN : LANE_WAITS, "%s could not restore %s (try %d): message %d, %s", lane->replica, file,
-		       attempt, o->first_error, o->said[0] == '\0' ? "the connection broke" : o->said);
+		finish(lane, rest_ms == RUN_GIVES_UP ? LANE_BROKEN : LANE_WAITS, "%s could not restore %s (try %d of %d): message %d, %s", lane->replica,
+		       what, tries, RUN_TRIES, o->first_error, said);
 		break;
 	}
+	if (rest_ms > 0)
+		lane->again_ms = rest_ms;
+}
+
+/* Records how the statement ended, after the server was asked again. False when the lane ends here (lane->end says how). */
+static bool
+end_step(struct walk *w, const struct restore_step *step, const struct mssql_outcome *o, bool good, const char *error, const char *what)
+{
+	struct lane *lane = w->lane;
+	enum run_remedy remedy = run_remedy(o->first_error);
+	int rest_ms = good ? 0 : run_patience(remedy, step->tries);
+	struct err err = { 0 };
+
+	/* A file that arrives may be what was asked for: then the step is tried at once, and no rest is written down. */
+	if (!ask_step_end(w->db, &lane->run, step->id, good ? "done" : "failed", o->first_error, good ? NULL : error,
+	                  remedy == RUN_ASK ? 0 : rest_ms, &err)) {
+		finish_err(lane, &err);
+		return false;
+	}
+	if (!good)
+		judge_failure(lane, o, step->tries, rest_ms, what);
+	return lane->end == LANE_LEVEL;
+}
+
+/* The server is asked again after a statement, over a new conversation when the old one broke. */
+static bool
+look_again(struct walk *w)
+{
+	struct err err = { 0 };
+
+	if ((mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, w->lane, &err)) == NULL) || !look(w, &err)) {
+		finish_err(w->lane, &err);
+		return false;
+	}
+	return true;
 }
 
 /* One RESTORE. False when the walk ends here (lane->end says how). */
@@ -236,35 +292,22 @@ do_step(struct walk *w, const struct plan_step *step)
 {
 	struct lane *lane = w->lane;
 	struct mssql_outcome o = { 0 };
+	struct restore_step begun = { 0 };
 	struct err err = { 0 }, ran = { 0 };
-	int64_t id = 0;
-	int attempt = 0;
-	char *statement = statement_of(w, step, &err);
-	bool good;
+	const char *kind = kind_of(step->set), *what = step->set->n_files > 0 ? step->set->files[0] : "a backup";
+	char *statement;
 
-	if (statement == NULL || !run_step(w, kind_of(step->set), step->set->id, statement, &id, &attempt, &o, &ran)) {
+	if (is_put_off(w, kind, step->set->id, what))
+		return false;
+	statement = statement_of(w, step, &err);
+	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran)) {
 		finish_err(lane, statement == NULL ? &err : &ran);
 		return false;
 	}
-	if (mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, lane, &err)) == NULL) {
-		finish_err(lane, &err);
-		return false;
-	}
-	if (!look(w, &err)) {
-		finish_err(lane, &err);
-		return false;
-	}
-	/* Never one sign alone: 3014, no error, a clean end, and the server's own state. */
-	good = is_as_planned(lane, step) && ((o.saw_3014 && o.clean && o.first_error == 0) || o.dead);
-	if (!ask_step_end(w->db, &lane->run, id, good ? "done" : "failed", o.first_error, good ? NULL : ran.text, &err)) {
-		finish_err(lane, &err);
-		return false;
-	}
-	if (good)
-		return true;
 	lane->end = LANE_LEVEL;
-	judge_failure(lane, &o, attempt, step->set->n_files > 0 ? step->set->files[0] : "a backup");
-	return lane->end == LANE_LEVEL;
+	/* Never one sign alone: 3014, no error, a clean end, and the server's own state. */
+	return look_again(w) && end_step(w, &begun, &o, is_as_planned(lane, step) && ((o.saw_3014 && o.clean && o.first_error == 0) || o.dead),
+	                                 ran.text, what);
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------------------- */
@@ -384,9 +427,8 @@ bring_online(struct walk *w)
 {
 	struct lane *lane = w->lane;
 	struct mssql_outcome o = { 0 };
-	struct err err = { 0 }, ran = { 0 };
-	int64_t id = 0;
-	int attempt = 0;
+	struct restore_step begun = { 0 };
+	struct err ran = { 0 };
 	char *statement;
 
 	if (lane->seen.is_online)
@@ -396,22 +438,18 @@ bring_online(struct walk *w)
 		       lsn_text(lane->seen.redo).s);
 		return false;
 	}
+	if (is_put_off(w, "recovery", 0, "RECOVERY"))
+		return false;
 	statement = tsql_at(w->mem, lane->run.target_database, lsn_text(lane->seen.redo).s, tsql_recovery(w->mem, lane->run.target_database));
-	if (!run_step(w, "recovery", 0, statement, &id, &attempt, &o, &ran)) {
+	if (!run_step(w, "recovery", 0, statement, &begun, &o, &ran)) {
 		finish_err(lane, &ran);
 		return false;
 	}
-	if (mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, lane, &err)) == NULL) {
-		finish_err(lane, &err);
+	if (!look_again(w) || !end_step(w, &begun, &o, lane->seen.is_online, ran.text, "RECOVERY"))
 		return false;
-	}
-	if (!look(w, &err) || !ask_step_end(w->db, &lane->run, id, lane->seen.is_online ? "done" : "failed", o.first_error,
-	                                    lane->seen.is_online ? NULL : ran.text, &err)) {
-		finish_err(lane, &err);
-		return false;
-	}
+	/* "It is done already", and the server does not show it: asked again. */
 	if (!lane->seen.is_online)
-		judge_failure(lane, &o, attempt, "RECOVERY");
+		finish(lane, LANE_WAITS, "%s says that %s is recovered and does not show it: %s", lane->replica, lane->run.target_database, o.said);
 	return lane->seen.is_online;
 }
 
@@ -467,8 +505,7 @@ make_users(struct walk *w, struct err *err)
 	const char *login = lane->cluster->verify_login;
 	char *user, *statement, *list;
 	struct mssql_outcome o;
-	int64_t id;
-	int attempt;
+	struct restore_step step;
 	json_t *triggers;
 	bool good;
 
@@ -483,14 +520,14 @@ make_users(struct walk *w, struct err *err)
 		switch_triggers(w->mem, "DISABLE", triggers), tsql_text(w->mem, login), user, user, user,
 		switch_triggers(w->mem, "ENABLE", triggers));
 	/* The names are durable before the first of them is disarmed. */
-	good = ask_step_begin(w->db, &lane->run, lane->replica, "users", 0, statement, &id, &attempt, err) &&
-	       ask_step_remember(w->db, &lane->run, id, list, err);
+	good = ask_step_begin(w->db, &lane->run, lane->replica, "users", 0, statement, &step, err) &&
+	       ask_step_remember(w->db, &lane->run, step.id, list, err);
 	free(list);
 	json_decref(triggers);
 	if (!good)
 		return false;
 	good = mssql_run(w->ms, w->mem, statement, NULL, &o, NULL, NULL, err);
-	return ask_step_end(w->db, &lane->run, id, good ? "done" : "failed", o.first_error, NULL, good ? err : &(struct err){ 0 }) && good;
+	return ask_step_end(w->db, &lane->run, step.id, good ? "done" : "failed", o.first_error, NULL, 0, good ? err : &(struct err){ 0 }) && good;
 }
 
 void

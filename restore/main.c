@@ -22,7 +22,7 @@
  * out what people asked for and wakes the workers.
  */
 
-enum { WORKERS_MAX = 32, BEAT_SECONDS = 4, PROBE_SECONDS = 20, POLL_MS = 500 };
+enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, POLL_MS = 500 };
 
 static struct worker worker;
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,10 +64,10 @@ static void *
 work(void *ctx)
 {
 	struct db *db = connection("landfall-restore worker");
+	int thread = (int)(intptr_t)ctx;
 
-	(void)ctx;
 	while (!atomic_load(&worker.stop))
-		if (!worker_turn(&worker, db))
+		if (!worker_turn(&worker, thread, db))
 			wait_for_work(POLL_MS);
 	talloc_free(db);
 	return NULL;
@@ -110,7 +110,7 @@ beat(void *ctx)
 	(void)ctx;
 	where_we_are(host);
 	while (!atomic_load(&worker.stop)) {
-		if (!ask_worker_begin(db, worker.id, host, getpid(), &err) || !ask_worker_beat(db, worker.id, &err))
+		if (!ask_worker_begin(db, worker.id, host, getpid(), &err) || !worker_beat(&worker, db, &err))
 			log_warning("no sign of life could be given to Postgres", "error", err.text, NULL);
 		bury_the_dead(db, host);
 		sd_notify(0, "WATCHDOG=1");
@@ -222,7 +222,7 @@ int
 main(int argc, char **argv)
 {
 	const char *config = NULL, *ready = NULL;
-	pthread_t threads[WORKERS_MAX + 2];
+	pthread_t threads[WORKER_THREADS + 2];
 	struct err err = { 0 };
 	int opt, n;
 
@@ -245,9 +245,9 @@ main(int argc, char **argv)
 	sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 	n = worker.config->restore.workers;
-	n = n < 1 ? 4 : n > WORKERS_MAX ? WORKERS_MAX : n;
+	n = n < 1 ? 4 : n > WORKER_THREADS ? WORKER_THREADS : n;
 	for (int i = 0; i < n + 2; i++)
-		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : work, NULL) != 0) {
+		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : work, (void *)(intptr_t)i) != 0) {
 			log_error("cannot start a thread", NULL);
 			return 1;
 		}

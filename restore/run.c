@@ -71,3 +71,23 @@ run_remedy(int number)
 			return remedies[i].remedy;
 	return RUN_AGAIN;
 }
+
+/* What the customer must mend has no end, but is not tried often: a file that arrives wakes the run at once. */
+int
+run_patience(enum run_remedy remedy, int tries)
+{
+	enum { SHORTEST_MS = 2000, DOUBLINGS = 8 };
+	int n = tries < 1 ? 1 : tries, doubled = n > DOUBLINGS ? DOUBLINGS : n;
+
+	switch (remedy) {
+	case RUN_ASK:
+		return SHORTEST_MS << doubled;
+	case RUN_PERSON:
+		return RUN_GIVES_UP;
+	case RUN_DONE:
+		return n < RUN_TRIES ? 0 : RUN_GIVES_UP;
+	case RUN_AGAIN:
+		break;
+	}
+	return n < RUN_TRIES ? SHORTEST_MS << (n - 1) : RUN_GIVES_UP;
+}

@@ -31,4 +31,11 @@ enum run_remedy {
 };
 enum run_remedy run_remedy(int message_number);
 
+/*
+ * How long a step that failed rests, in milliseconds (0: not at all), after so many tries in a row; RUN_GIVES_UP when it is
+ * a person's turn. The distance doubles, so that a short trouble costs little time and a long one no storm of statements.
+ */
+enum { RUN_TRIES = 5, RUN_GIVES_UP = -1 };
+int run_patience(enum run_remedy remedy, int tries);
+
 #endif

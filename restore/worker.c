@@ -333,7 +333,7 @@ go_recover(struct visit *v)
 		move(v, RUN_BROKEN, lane->why, lane->why);
 		release(v, lane->why, IDLE_MS);
 	} else if (lane->end != LANE_LOST) {
-		release(v, lane->why, TROUBLE_MS);
+		release(v, lane->why, patience(v));
 	}
 }
 
@@ -369,7 +369,7 @@ go(struct visit *v)
 }
 
 bool
-worker_turn(struct worker *worker, struct db *db)
+worker_turn(struct worker *worker, int thread, struct db *db)
 {
 	struct visit v = { .worker = worker, .db = db, .mem = talloc_new(NULL) };
 	struct err err = { 0 };
@@ -377,12 +377,34 @@ worker_turn(struct worker *worker, struct db *db)
 
 	if (!ask_claim(db, v.mem, worker->id, worker->clusters, &v.run, &got, &err))
 		log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
-	else if (got)
+	else if (got) {
+		atomic_store(&worker->at[thread], v.run.id);
 		go(&v);
+		atomic_store(&worker->at[thread], 0);
+	}
 	for (size_t i = 0; i < v.n; i++)
 		talloc_free(v.lanes[i].why);
 	talloc_free(v.mem);
 	return got;
+}
+
+bool
+worker_beat(struct worker *worker, struct db *db, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const char *runs[WORKER_THREADS];
+	size_t n = 0;
+	bool good;
+
+	for (int i = 0; i < WORKER_THREADS; i++) {
+		int64_t run = atomic_load(&worker->at[i]);
+
+		if (run != 0)
+			runs[n++] = db_int(mem, run);
+	}
+	good = ask_worker_beat(db, worker->id, db_text_array(mem, runs, n), err);
+	talloc_free(mem);
+	return good;
 }
 
 /* ---- clusters ---------------------------------------------------------------------------------------------------- */

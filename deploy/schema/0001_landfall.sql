@@ -274,6 +274,8 @@ create table step (
     chain        integer not null default 1,             -- counts restarts of the whole chain
     state        text not null check (state in ('intended', 'running', 'done', 'skipped', 'failed')),
     attempts     integer not null default 0,
+    tries        integer not null default 0,             -- of those attempts since a person asked for another try
+    not_before   timestamptz,                            -- a step that failed rests until then
     statement    text not null,
     percent      integer check (percent between 0 and 100),
     first_error  integer,

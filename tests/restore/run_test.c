@@ -43,10 +43,34 @@ numbers_have_their_remedy(void **state)
 	assert_int_equal(run_remedy(99999), RUN_AGAIN);
 }
 
+static void
+patience_doubles_and_ends(void **state)
+{
+	static const int rests[] = { 2000, 4000, 8000, 16000, RUN_GIVES_UP, RUN_GIVES_UP };
+
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(run_patience(RUN_AGAIN, i + 1), rests[i]);
+	assert_int_equal(run_patience(RUN_PERSON, 1), RUN_GIVES_UP);
+	/* "Done already" is believed four times, at once: the target is asked again. */
+	assert_int_equal(run_patience(RUN_DONE, RUN_TRIES - 1), 0);
+	assert_int_equal(run_patience(RUN_DONE, RUN_TRIES), RUN_GIVES_UP);
+	/* What the customer must send never becomes a person's turn here, and never a storm. */
+	assert_int_equal(run_patience(RUN_ASK, 1), 4000);
+	for (int i = 2; i < 1000; i++) {
+		assert_true(run_patience(RUN_ASK, i) >= run_patience(RUN_ASK, i - 1));
+		assert_true(run_patience(RUN_ASK, i) <= 512000);
+	}
+	/* A count that cannot be is taken for the first. */
+	assert_int_equal(run_patience(RUN_AGAIN, 0), 2000);
+	assert_int_equal(run_patience(RUN_ASK, -7), 4000);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(production_never_recovers_by_itself), cmocka_unit_test(numbers_have_their_remedy) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(production_never_recovers_by_itself), cmocka_unit_test(numbers_have_their_remedy),
+		cmocka_unit_test(patience_doubles_and_ends) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
