@@ -153,7 +153,7 @@ static const char meta_schema[] =
 	"CREATE TABLE IF NOT EXISTS login(name TEXT PRIMARY KEY COLLATE TSQL, salt BLOB, hash BLOB, admin INT, sid TEXT);"
 	"CREATE TABLE IF NOT EXISTS knob(name TEXT PRIMARY KEY, value INT);";
 
-static const char *const knobs[] = { "lsn_check", "delay_ms", "fail_number", "fail_at", "silence_ms", "hang" };
+static const char *const knobs[] = { "lsn_check", "delay_ms", "fail_number", "fail_at", "fail_recovery", "silence_ms", "hang" };
 
 char *
 db_path(const struct engine *e, TALLOC_CTX *mem, int id, const char *suffix)

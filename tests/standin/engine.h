@@ -160,7 +160,7 @@ int engine_curcmd(const struct engine_restore *r);
 /* ---- knobs for tests --------------------------------------------------------------------------------------- */
 
 /* lsn_check 0|1 · delay_ms per percent of a restore · fail_number, fail_at (percent) · silence_ms after 100 percent
- * · hang 0|1. Kept in the folder. False: no such knob. */
+ * · fail_recovery: a number that RECOVERY alone answers · hang 0|1. Kept in the folder. False: no such knob. */
 bool engine_knob(struct engine *e, const char *name, long value);
 long engine_knob_value(struct engine *e, const char *name);
 

@@ -1087,9 +1087,12 @@ bring_online(struct work *w)
 static bool
 recover_only(struct work *w)
 {
-	struct timespec t0;
+	long number = engine_knob_value(w->e, "fail_recovery");
 
-	clock_gettime(CLOCK_MONOTONIC, &t0);
+	if (number > 0) {
+		say(w->out, (int)number, 1, 16, "The stand-in was told to fail RECOVERY.");
+		return ends_abnormally(w);
+	}
 	if (w->r->norecovery || !bring_online(w))
 		return ends_abnormally(w);
 	say(w->out, 3014, 1, 0, "RESTORE DATABASE successfully processed 0 pages in 0.010 seconds (0.000 MB/sec).");
