@@ -28,12 +28,12 @@ verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_j
 		"  order by id limit 1 for update skip locked),"
 		" taken as (update verification v set state = 'running', worker = $1,"
 		"  lease_until = now() + interval '20 s', attempts = attempts + 1, started_at = now()"
-		"  from due where v.id = due.id returning v.id, v.run)"
+		"  from due where v.id = due.id returning v.id, v.run, v.attempts)"
 		" select t.id, t.run, r.migration, r.kind, m.cluster, r.target_database,"
 		"  (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1), m.intake,"
 		"  (select u.manifest from upload u where u.migration = m.id and u.kind = 'manifest'"
 		"    and u.manifest is not null order by u.id desc limit 1),"
-		"  (select s.last_lsn from backup_set s where s.id = r.tail_set)"
+		"  (select s.last_lsn from backup_set s where s.id = r.tail_set), t.attempts"
 		" from taken t join run r on r.id = t.run join migration m on m.id = r.migration", worker))
 		return false;
 	*got = rows_count(r) == 1;
@@ -41,16 +41,21 @@ verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_j
 		*job = (struct verify_job){ .id = rows_int(r, 0, 0), .run = rows_int(r, 0, 1),
 			.migration = rows_text(r, 0, 2), .kind = rows_text(r, 0, 3), .cluster = rows_text(r, 0, 4),
 			.database = rows_text(r, 0, 5), .primary = rows_text(r, 0, 6), .intake = rows_text(r, 0, 7),
-			.manifest = rows_text_or_null(r, 0, 8), .recovery_lsn = rows_text_or_null(r, 0, 9) };
+			.manifest = rows_text_or_null(r, 0, 8), .recovery_lsn = rows_text_or_null(r, 0, 9),
+			.attempts = (int)rows_int(r, 0, 10) };
 	return true;
 }
 
 bool
-verify_beat(struct db *db, const char *worker, struct err *err)
+verify_beat(struct db *db, const char *worker, int64_t at, struct err *err)
 {
-	return DB_ASK(db, NULL, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
-	       DB_ASK(db, NULL, NULL, err, "update verification set lease_until = now() + interval '20 s'"
-	              " where worker = $1 and state = 'running'", worker);
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update worker set beat_at = now() where id = $1", worker) &&
+	            DB_ASK(db, mem, NULL, err, "update verification set lease_until = now() + interval '20 s'"
+	                   " where worker = $1 and id = $2 and state = 'running'", worker, db_int(mem, at));
+
+	talloc_free(mem);
+	return good;
 }
 
 static const char *
@@ -144,7 +149,7 @@ verify_give_back(struct db *db, const char *worker, const struct verify_job *job
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err, "update verification set state = 'asked', worker = null,"
-		" lease_until = null where id = $1 and worker = $2 and state = 'running'",
+		" lease_until = null, attempts = attempts - 1 where id = $1 and worker = $2 and state = 'running'",
 		db_int(mem, job->id), worker);
 
 	talloc_free(mem);

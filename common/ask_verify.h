@@ -13,6 +13,7 @@
 
 struct verify_job {
 	int64_t id, run;
+	int attempts;         /* this one counted; one that was given back is none */
 	const char *migration, *kind, *cluster, *database, *primary;
 	const char *intake;   /* a JSON object */
 	const char *manifest; /* the newest whole one, or NULL */
@@ -23,7 +24,8 @@ bool verify_worker_begin(struct db *db, const char *worker, const char *host, in
 /* One that is asked, or whose worker died; leased for 20 seconds at a time. Owned by mem. */
 bool verify_claim(struct db *db, TALLOC_CTX *mem, const char *worker, struct verify_job *job, bool *got,
                   struct err *err);
-bool verify_beat(struct db *db, const char *worker, struct err *err);
+/* The worker's sign of life, and its lease on the verification it is at (0: none): one it does not know of runs out. */
+bool verify_beat(struct db *db, const char *worker, int64_t at, struct err *err);
 /* Result, verdict, check rows and the run's move, in one transaction. */
 bool verify_done(struct db *db, const char *worker, const struct verify_job *job, json_t *result,
                  struct err *err);

@@ -255,6 +255,14 @@ run_all(struct running *r, struct verdict_input *inputs)
 	return list;
 }
 
+static struct report_head
+head_of(const struct checks_job *job, const struct report_stamp *started)
+{
+	return (struct report_head){ .migration = job->migration, .run = job->run, .product = job->file->product,
+		.started = started->s, .cluster = job->cluster, .database = job->database,
+		.recovery_lsn = job->recovery_lsn };
+}
+
 json_t *
 checks_run(const struct checks_job *job)
 {
@@ -262,9 +270,7 @@ checks_run(const struct checks_job *job)
 	struct running r = { .job = job, .mem = mem };
 	struct verdict_input *inputs = talloc_zero_array(mem, struct verdict_input, job->file->n_checks);
 	struct report_stamp started = report_now();
-	struct report_head head = { .migration = job->migration, .run = job->run, .product = job->file->product,
-		.started = started.s, .cluster = job->cluster, .database = job->database,
-		.recovery_lsn = job->recovery_lsn };
+	struct report_head head = head_of(job, &started);
 	json_t *list = run_all(&r, inputs), *result = NULL;
 
 	hang_up(&r);
@@ -277,4 +283,18 @@ checks_run(const struct checks_job *job)
 	}
 	talloc_free(mem);
 	return result;
+}
+
+json_t *
+checks_none(const struct checks_job *job, int attempts, const char *why)
+{
+	static char id[] = "verification", title[] = "The verification itself";
+	static const struct check itself = { .id = id, .title = title };
+	struct finding f = { .result = CHECK_ERROR, .expected = "a result", .observed = why, .evidence = json_array() };
+	const struct verdict_input input = { .result = f.result, .is_blocker = true };
+	struct report_stamp started = report_now();
+	struct report_head head = head_of(job, &started);
+
+	head.verdict = verdict_of(&input, 1);
+	return report_json(&head, json_pack("[o]", report_check(&itself, &f, attempts, 0, started.s)));
 }

@@ -33,4 +33,7 @@ struct checks_job {
 /* New reference; what cannot be asked is a check with result error. NULL only when it was stopped. */
 json_t *checks_run(const struct checks_job *job);
 
+/* What stands for the result of a verification that gave none: incomplete, with the reason as its only check. New reference. */
+json_t *checks_none(const struct checks_job *job, int attempts, const char *why);
+
 #endif

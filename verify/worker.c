@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,13 +12,14 @@
 #include "common/ask_verify.h"
 #include "common/log.h"
 
-enum { POLL_MS = 1000, BEAT_MS = 5000, SLICE_MS = 100 };
+enum { POLL_MS = 1000, BEAT_MS = 5000, SLICE_MS = 100, ATTEMPTS_MAX = 3 };
 
 struct worker {
 	const struct config *config;
 	const struct check_file *file;
 	struct checks_stop *stop;
 	char id[37];
+	_Atomic int64_t at; /* the verification that is carried out now, 0 for none */
 };
 
 struct worker *
@@ -75,7 +77,7 @@ worker_beat(void *ctx)
 	while (!checks_stopped(w->stop)) {
 		struct err err = { 0 };
 
-		if (!verify_worker_begin(db, w->id, host, getpid(), &err) || !verify_beat(db, w->id, &err))
+		if (!verify_worker_begin(db, w->id, host, getpid(), &err) || !verify_beat(db, w->id, atomic_load(&w->at), &err))
 			log_warning("no sign of life could be given to Postgres", "error", err.text, NULL);
 		sd_notify(0, "WATCHDOG=1");
 		rest(w, BEAT_MS);
@@ -99,28 +101,39 @@ find_target(const struct worker *w, const struct verify_job *job, struct mssql_t
 	return false;
 }
 
-/* The result is not lost because Postgres is away for a while. */
-static void
-put(struct worker *w, struct db *db, const struct verify_job *job, json_t *result)
+/* The result is not lost because Postgres is away for a while. False: Postgres does not take it, and err says why. */
+static bool
+put(struct worker *w, struct db *db, const struct verify_job *job, json_t *result, struct err *err)
 {
-	struct err err = { 0 }, second = { 0 };
 
-	while (!verify_done(db, w->id, job, result, &err)) {
-		if (err.kind == ERR_AGAIN && !checks_stopped(w->stop)) {
-			log_warning("the result waits for Postgres", "migration", job->migration, "error", err.text,
+	while (!verify_done(db, w->id, job, result, err)) {
+		if (err->kind == ERR_AGAIN && !checks_stopped(w->stop)) {
+			log_warning("the result waits for Postgres", "migration", job->migration, "error", err->text,
 			            NULL);
-			err_clear(&err);
+			err_clear(err);
 			rest(w, POLL_MS);
 			continue;
 		}
 		log_error("the result of a verification was not taken", "migration", job->migration, "run",
-		          job->kind, "error", err.text, NULL);
-		if (err.kind != ERR_AGAIN)
-			verify_failed(db, w->id, job, err.text, &second);
-		return;
+		          job->kind, "error", err->text, NULL);
+		return false;
 	}
 	log_info("verified", "migration", job->migration, "run", job->kind, "verdict",
 	         json_string_value(json_object_get(result, "verdict")), NULL);
+	return true;
+}
+
+/* It ends as incomplete, and a person reads why; when not even that is taken, without a verdict. */
+static void
+give_up(struct worker *w, struct db *db, const struct verify_job *job, const struct checks_job *checks,
+        const char *why)
+{
+	json_t *result = checks_none(checks, job->attempts, why);
+	struct err err = { 0 }, second = { 0 };
+
+	if (!put(w, db, job, result, &err) && err.kind != ERR_AGAIN)
+		verify_failed(db, w->id, job, why, &second);
+	json_decref(result);
 }
 
 /* A manifest that cannot be read is not the same as none. */
@@ -148,15 +161,22 @@ carry_out(struct worker *w, struct db *db, TALLOC_CTX *mem, const struct verify_
 		.intake = intake, .stop = w->stop };
 	struct err err = { 0 };
 
+	/* What ends its program every time would do so for ever, and keep every other verification waiting. */
+	if (job->attempts > ATTEMPTS_MAX) {
+		give_up(w, db, job, &checks, talloc_asprintf(mem, "the program ended %d times in the middle of this verification; "
+		        "see its log, then ask again (migration verify)", ATTEMPTS_MAX));
+		json_decref(intake);
+		return;
+	}
 	if (find_target(w, job, &target))
 		checks.target = &target;
 	else
 		checks.no_target = talloc_asprintf(mem, "the primary %s is not in the configuration", job->primary);
 	read_manifest(mem, job->manifest, &checks);
 	result = checks_run(&checks);
-	if (result != NULL)
-		put(w, db, job, result);
-	else if (!verify_give_back(db, w->id, job, &err))
+	if (result != NULL && !put(w, db, job, result, &err) && err.kind != ERR_AGAIN)
+		give_up(w, db, job, &checks, talloc_asprintf(mem, "the result was not taken: %s", err.text));
+	if (result == NULL && !verify_give_back(db, w->id, job, &err))
 		log_warning("a verification is left to its lease", "migration", job->migration, "error", err.text,
 		            NULL);
 	json_decref(result);
@@ -180,7 +200,9 @@ worker_serve(void *ctx)
 			log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
 			rest(w, POLL_MS);
 		} else if (got) {
+			atomic_store(&w->at, job.id);
 			carry_out(w, db, mem, &job);
+			atomic_store(&w->at, 0);
 		} else if (!db_wait(db, POLL_MS, -1, &woken, &err)) {
 			rest(w, POLL_MS);
 		}
