@@ -120,6 +120,35 @@ gates_say_why_they_are_closed(void **state)
 	assert_true(g[GATE_REPLICAS].open);
 }
 
+/* A UAT copy takes nothing from the source and nobody works at it yet: it may come up whenever its chain is whole. */
+static void
+a_rehearsal_needs_only_the_first_gate(void **state)
+{
+	struct gate_replica replicas[] = { { "a", "absent", NULL, { 0 }, GATE_ASKED + 1 } };
+	struct gate_facts f = { .rehearsal = true, .plan_known = true, .plan_complete = true, .open_writers = 3, .running_steps = 1,
+		.continuing = "log2.trn", .replicas = replicas, .n_replicas = 1 };
+	struct gate g[GATE_N];
+
+	(void)state;
+	gates_decide(NULL, &f, g);
+	for (int i = 0; i < GATE_N; i++)
+		assert_true(g[i].open && g[i].why == NULL);
+	f.gap = "a log is missing";
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_CHAIN].open);
+	assert_string_equal(g[GATE_CHAIN].why, "a log is missing");
+	assert_true(g[GATE_FROZEN].open && g[GATE_QUIET].open && g[GATE_REPLICAS].open);
+	f.gap = NULL;
+	f.plan_known = false;
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_CHAIN].open);
+	/* The same facts close every gate of a production run. */
+	f.rehearsal = false;
+	gates_decide(NULL, &f, g);
+	for (int i = 0; i < GATE_N; i++)
+		assert_false(g[i].open);
+}
+
 static char *
 hash_of(const char *const rows[][2], size_t n)
 {
@@ -159,7 +188,8 @@ main(void)
 		cmocka_unit_test(identifiers_and_literals_are_quoted), cmocka_unit_test(a_restore_is_one_statement_with_norecovery),
 		cmocka_unit_test(what_would_undo_a_restore_carries_its_condition),
 		cmocka_unit_test(lsns_are_read_and_written_alike), cmocka_unit_test(hostile_text_is_made_safe),
-		cmocka_unit_test(gates_say_why_they_are_closed), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
+		cmocka_unit_test(gates_say_why_they_are_closed),
+		cmocka_unit_test(a_rehearsal_needs_only_the_first_gate), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
