@@ -108,6 +108,13 @@ tsql_ask_database(TALLOC_CTX *parent, const char *database)
 }
 
 char *
+tsql_ask_files(TALLOC_CTX *parent, const char *database)
+{
+	return talloc_asprintf(parent, "SELECT f.file_id FROM sys.databases d JOIN sys.master_files f ON f.database_id = d.database_id"
+		" WHERE d.name = %s ORDER BY f.file_id", tsql_text(parent, database));
+}
+
+char *
 tsql_ask_requests(TALLOC_CTX *parent)
 {
 	return talloc_strdup(parent,

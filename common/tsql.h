@@ -53,6 +53,7 @@ char *tsql_backup_path(TALLOC_CTX *parent, const char *theirs, const char *relat
 
 /* What the target is asked before and after each step, one batch each. */
 char *tsql_ask_database(TALLOC_CTX *parent, const char *database);
+char *tsql_ask_files(TALLOC_CTX *parent, const char *database);
 char *tsql_ask_requests(TALLOC_CTX *parent);
 char *tsql_ask_history(TALLOC_CTX *parent, const char *database);
 

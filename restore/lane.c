@@ -153,6 +153,49 @@ look(struct walk *w, struct err *err)
 	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
 }
 
+/* The one path that a file of ours has on this replica. */
+static const char *
+path_of(struct walk *w, const struct restore_file *f)
+{
+	const struct lane *lane = w->lane;
+	const char *dir = f->type == 'L' && lane->where->log_path != NULL ? lane->where->log_path : lane->where->data_path;
+
+	return tsql_data_path(w->mem, dir, lane->run.target_database, f->file_id, f->type);
+}
+
+static bool
+is_among(int id, const int *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/*
+ * MOVE for every file that the set brings and the target does not have. A full brings all; a differential or a log those
+ * that were added at the source since: without MOVE the server would make them at the source's path (5133, 3156). What it
+ * has already is not named again: Microsoft documents MOVE in RESTORE LOG for added files only.
+ */
+static bool
+add_moves(struct walk *w, const struct plan_set *set, struct tsql_restore *r, struct err *err)
+{
+	struct restore_file *list;
+	struct tsql_file_move *moves;
+	int *there = NULL;
+	size_t n, n_there = 0;
+
+	if (!ask_set_files(w->db, w->mem, set->id, &list, &n, err) ||
+	    (set->type != BAK_FULL && !target_files(w->ms, w->mem, r->database, &there, &n_there, err)))
+		return false;
+	moves = talloc_zero_array(w->mem, struct tsql_file_move, n + 1);
+	for (size_t i = 0; i < n; i++)
+		if (!is_among(list[i].file_id, there, n_there))
+			moves[r->n_moves++] = (struct tsql_file_move){ list[i].logical, path_of(w, &list[i]) };
+	r->moves = moves;
+	return true;
+}
+
 static char *
 statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 {
@@ -161,25 +204,11 @@ statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 	const char **paths = talloc_array(w->mem, const char *, step->set->n_files + 1);
 	struct tsql_restore r = { .database = lane->run.target_database, .is_log = step->set->type == BAK_LOG, .paths = paths,
 		.n_paths = step->set->n_files, .position = step->set->position };
-	struct tsql_file_move *moves;
-	struct restore_file *list;
-	size_t n;
 
 	for (size_t i = 0; i < step->set->n_files; i++)
 		paths[i] = tsql_backup_path(w->mem, lane->cluster->backup_path.theirs, files[i].vault_path);
-	if (step->set->type == BAK_FULL) {
-		if (!ask_set_files(w->db, w->mem, step->set->id, &list, &n, err))
-			return NULL;
-		moves = talloc_zero_array(w->mem, struct tsql_file_move, n + 1);
-		for (size_t i = 0; i < n; i++) {
-			const char *dir = list[i].type == 'L' && lane->where->log_path != NULL ? lane->where->log_path : lane->where->data_path;
-
-			moves[i] = (struct tsql_file_move){ list[i].logical,
-				tsql_data_path(w->mem, dir, lane->run.target_database, list[i].file_id, list[i].type) };
-		}
-		r.moves = moves;
-		r.n_moves = n;
-	}
+	if (!add_moves(w, step->set, &r, err))
+		return NULL;
 	if (step->stop_at.year != 0)
 		r.stop_at = talloc_strdup(w->mem, bak_date_text(step->stop_at).s);
 	/* A log that comes twice is refused by the server itself; a full or a differential would undo what came after. */

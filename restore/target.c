@@ -84,6 +84,22 @@ target_ask(struct mssql *ms, const char *database, struct target *t, struct err 
 	return good;
 }
 
+bool
+target_files(struct mssql *ms, TALLOC_CTX *mem, const char *database, int **ids, size_t *n, struct err *err)
+{
+	struct mssql_rows *rows;
+	bool good;
+
+	mssql_limit(ms, QUESTION_SECONDS);
+	good = mssql_run(ms, mem, tsql_ask_files(mem, database), &rows, NULL, NULL, NULL, err);
+	mssql_limit(ms, 0);
+	*n = good ? mssql_rows_count(rows) : 0;
+	*ids = talloc_zero_array(mem, int, *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		(*ids)[i] = mssql_rows_value(rows, i, 0) == NULL ? 0 : atoi(mssql_rows_value(rows, i, 0));
+	return good;
+}
+
 struct mssql_target
 target_of(const struct config_cluster *c, const struct config_target *t)
 {

@@ -23,6 +23,9 @@ struct target {
 /* The conversation's time limit is set for short questions and put back to none. */
 bool target_ask(struct mssql *ms, const char *database, struct target *target, struct err *err);
 
+/* The ids of the files that the database has there now; none while it is absent. Owned by mem. */
+bool target_files(struct mssql *ms, TALLOC_CTX *mem, const char *database, int **ids, size_t *n, struct err *err);
+
 /* mssql's view of one replica of the configuration. Borrows. */
 struct mssql_target target_of(const struct config_cluster *cluster, const struct config_target *t);
 
