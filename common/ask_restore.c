@@ -273,7 +273,7 @@ ask_steps_settle(struct db *db, const struct restore_run *run, const char *repli
 	bool good = DB_ASK(db, mem, NULL, err,
 		"update step s set finished_at = now(), state = case when $5::boolean and s.kind <> 'users' then 'done'"
 		"  when s.backup_set is not null and (select b.last_lsn from backup_set b where b.id = s.backup_set) <= $4::numeric then 'done' else 'failed' end,"
-		"  said = case when s.kind = 'users' then s.said else 'its worker ended; judged by what the server has' end"
+		"  said = case when s.kind = 'users' then s.said else 'its worker ended; judged by what the server has' end, cut_off = s.cut_off + 1"
 		" where s.run = $1 and s.replica = $3 and s.state = 'running' and s.lease_token <> $2 and " STEP_LEASE,
 		db_int(mem, run->id), db_int(mem, run->token), replica, lsn_is_null(redo) ? "-1" : lsn_text(redo).s, db_bool(is_online));
 
@@ -288,13 +288,13 @@ ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, con
 	struct rows *r = NULL;
 
 	*past = (struct restore_past){ 0 };
-	if (!DB_ASK(db, mem, &r, err, "select tries, first_error is null, said,"
+	if (!DB_ASK(db, mem, &r, err, "select tries, cut_off, said,"
 		" coalesce(ceil(greatest(extract(epoch from not_before - now()), 0) * 1000), 0)::int from step"
 		" where run = $1 and replica = $2 and kind = $3 and coalesce(backup_set, 0) = $4 and state = 'failed' order by chain desc limit 1",
 		db_int(mem, run->id), replica, kind, db_int(mem, set)))
 		return false;
 	if (rows_count(r) == 1)
-		*past = (struct restore_past){ .tries = (int)rows_int(r, 0, 0), .is_cut_off = rows_bool(r, 0, 1), .said = rows_text(r, 0, 2),
+		*past = (struct restore_past){ .tries = (int)rows_int(r, 0, 0), .cut_off = (int)rows_int(r, 0, 1), .said = rows_text(r, 0, 2),
 			.rest_ms = (int)rows_int(r, 0, 3) };
 	return true;
 }
@@ -339,7 +339,7 @@ ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const c
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = UNDER_LEASE(db, run, err, "update step set state = $4, first_error = $5::int, said = coalesce($6, said), finished_at = now(),"
-		" percent = case when $4 = 'done' then 100 else percent end, not_before = now() + make_interval(secs => $7::int / 1000.0)"
+		" percent = case when $4 = 'done' then 100 else percent end, cut_off = 0, not_before = now() + make_interval(secs => $7::int / 1000.0)"
 		" where id = $3::bigint and " STEP_LEASE, db_int(mem, step), state, first_error == 0 ? NULL : db_int(mem, first_error), said,
 		rest_ms <= 0 ? NULL : db_int(mem, rest_ms));
 
@@ -597,7 +597,7 @@ ask_recover(struct db *db, int64_t run, struct err *err)
 bool
 ask_retry(struct db *db, int64_t run, struct err *err)
 {
-	return change_run(db, run, "with anew as (update step set tries = 0, not_before = null where run = $1 and state <> 'done')"
+	return change_run(db, run, "with anew as (update step set tries = 0, cut_off = 0, not_before = null where run = $1 and state <> 'done')"
 		" update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
 		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.state = 'done' and s.backup_set is not null)"
 		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);

@@ -60,10 +60,10 @@ bool ask_waived_tail(struct db *db, const char *migration, struct guid family, i
 bool ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err);
 
 /*
- * How this step failed when it was tried last. rest_ms: it is not its time yet. is_cut_off: no answer of the server ended it,
- * but the connection or the worker did. All zero: it never failed, or the last try did not.
+ * How this step failed when it was tried last. rest_ms: it is not its time yet. cut_off: how often in a row no answer of the
+ * server ended it. All zero: it never failed, or the last try did not.
  */
-struct restore_past { int tries, rest_ms; bool is_cut_off; const char *said; };
+struct restore_past { int tries, rest_ms, cut_off; const char *said; };
 bool ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
                    struct restore_past *past, struct err *err);
 

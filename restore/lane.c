@@ -250,9 +250,9 @@ is_put_off(struct walk *w, const char *kind, int64_t set, const char *what)
 		finish(lane, LANE_WAITS, "%s could not restore %s (try %d of %d): %s", lane->replica, what, past.tries, RUN_TRIES, past.said);
 		return true;
 	}
-	if (past.is_cut_off && past.tries >= RUN_TRIES) {
+	if (past.cut_off >= RUN_TRIES) {
 		finish(lane, LANE_BROKEN, "%s could not restore %s: the server or its worker ended %d times while it was restored", lane->replica, what,
-		       past.tries);
+		       past.cut_off);
 		return true;
 	}
 	return false;

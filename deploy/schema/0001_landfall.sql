@@ -276,6 +276,7 @@ create table step (
     attempts     integer not null default 0,
     tries        integer not null default 0,             -- of those attempts since a person asked for another try
     not_before   timestamptz,                            -- a step that failed rests until then
+    cut_off      integer not null default 0,             -- how often in a row the server or the worker ended in the middle of it
     statement    text not null,
     percent      integer check (percent between 0 and 100),
     first_error  integer,
