@@ -215,7 +215,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	const char *blob = for_good ? second : third;
 	json_t *keyring = feed_keyring(s->warden->feed);
 	struct talk_out out;
-	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds());
+	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds(), NULL);
 
 	if (good && for_good) {
 		good = !s->is_in && strlen(blob) < sizeof(s->blob) && has_room_for(s->warden, user) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
@@ -736,7 +736,7 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	feed_woken(w->feed);
 	for (struct session *s = w->sessions; s != NULL; s = s->next)
-		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds()) ||
+		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds(), NULL) ||
 		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
 			session_end(s, "its key is not valid any more");
 	kick(w, json_object_get(keyring, "kicks"));
