@@ -51,7 +51,7 @@ spawn(int fd, struct talk_frame *f)
 			session_digest(f->fds[0], f->fds[1]);
 		if (kind == TALK_READER)
 			session_reader(f->fds[0], f->fds[1], name, &policy);
-		session_main(f->fds[0], f->fds[1]);
+		session_main(f->fds[0], f->fds[1], kind == TALK_PROXIED);
 	}
 	pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	tell_spawned(fd, number, pid > 0 ? pid : 0, pidfd);

@@ -48,6 +48,9 @@ struct ssh_link *ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const st
 /* Until the connection ends; every channel that is open then gets its closed call first. */
 void ssh_link_run(struct ssh_link *l);
 
+/* Has this process's client gone by itself without having sent a byte? */
+bool ssh_is_silent(void);
+
 void ssh_link_write(struct ssh_link *l, unsigned channel, const void *mem, size_t len);
 size_t ssh_link_pending(const struct ssh_link *l, unsigned channel); /* written and not sent yet */
 void ssh_link_say(struct ssh_link *l, unsigned channel, const char *line); /* on the channel's stderr */

@@ -195,7 +195,8 @@ make_world(void **state)
 	w->config.postgres.port = 5432;
 	w->config.postgres.database = w->config.postgres.receiver.user = (char *)(uintptr_t)"none";
 	w->config.receiver = (struct config_receiver){ .listen = (char *)(uintptr_t)"127.0.0.1:0", .host_keys = &w->host_key, .n_host_keys = 1,
-		.spool = w->spool, .max_sessions = 50, .max_sessions_per_migration = 16, .max_unauthenticated = 20, .min_free_bytes = 1 };
+		.spool = w->spool, .max_sessions = 50, .max_sessions_per_migration = 16, .max_unauthenticated = 20, .min_free_bytes = 1,
+		.max_unauthenticated_per_address = 20, .penalty_after = 10, .penalty_most_seconds = 60, .session_cpu_seconds = 120, .drain_seconds = 10 };
 	w->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket);
 	assert_int_equal(bind(w->listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
