@@ -759,12 +759,12 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- the end --------------------------------------------------------------------------------------------------------------------- */
 
-/* An upload of its is open, or an OPEN waits for one. */
+/* An upload of its is open, an OPEN waits for one, or a CLOSE may still wait for its answer. */
 static bool
 is_at_work(const struct session *s)
 {
 	for (const struct file *f = s->area == NULL ? NULL : s->area->files; f != NULL; f = f->next)
-		if (f->writer == s->number)
+		if (f->writer == s->number || f->settling)
 			return true;
 	return s->pending.there;
 }
