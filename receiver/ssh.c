@@ -126,6 +126,12 @@ ssh_prepare(char **files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct
 	return n > 0 ? true : err_set(err, ERR_OPERATOR, 0, "there are no host keys (receiver.host_keys)");
 }
 
+const char *
+ssh_library(void)
+{
+	return ssh_version(0);
+}
+
 /* ---- log-in ------------------------------------------------------------------------------------------------------ */
 
 static int

@@ -22,6 +22,9 @@ enum { SSH_CHANNELS_MAX = 10 };
 /* Loads host keys and warms the cryptography, before the process is locked up. fingerprints: one a line. */
 bool ssh_prepare(char **host_key_files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct err *err);
 
+/* The library's own word for its version: 0.10.6/openssl/zlib. */
+const char *ssh_library(void);
+
 struct ssh_calls {
 	void *ctx;
 	/* May this key log in as this user? type is ssh-ed25519, …; blob base64. Asked for the probe as well. */
