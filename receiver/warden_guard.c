@@ -240,14 +240,14 @@ guard_credit(struct session *s, uint64_t bytes)
 }
 
 static uint64_t
-cpu_seconds_used(const struct session *s)
+cpu_ms_used(const struct session *s)
 {
 	struct timespec used;
 	clockid_t clock;
 
 	if (s->pid <= 0 || s->exited || clock_getcpuclockid(s->pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
 		return 0;
-	return (uint64_t)used.tv_sec;
+	return (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
 }
 
 /* A session that was taken over can ignore the kernel's signal, so its clock is looked at as well. */
@@ -258,7 +258,7 @@ watch(struct session *s, int64_t now)
 		return;
 	if (s->is_in && s->until <= now)
 		session_end(s, "its key has expired");
-	else if (cpu_seconds_used(s) > cpu_seconds_of(s))
+	else if (cpu_ms_used(s) > cpu_seconds_of(s) * 1000)
 		session_end(s, "it has used more CPU than its bytes explain");
 	else
 		renew_cpu(s);
