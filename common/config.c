@@ -50,11 +50,19 @@ static const cyaml_schema_field_t receiver_fields[] = {
 	STRING("spool", TEXT, struct config_receiver, spool),
 	CYAML_FIELD_SEQUENCE_COUNT("proxies", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_receiver,
 	                           proxies, n_proxies, &string_entry, 0, 64),
+	CYAML_FIELD_SEQUENCE_COUNT("exempt", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_receiver,
+	                           exempt, n_exempt, &string_entry, 0, 64),
 	CYAML_FIELD_INT("max_sessions", CYAML_FLAG_OPTIONAL, struct config_receiver, max_sessions),
 	CYAML_FIELD_INT("max_sessions_per_migration", CYAML_FLAG_OPTIONAL, struct config_receiver,
 	                max_sessions_per_migration),
 	CYAML_FIELD_INT("max_unauthenticated", CYAML_FLAG_OPTIONAL, struct config_receiver, max_unauthenticated),
 	CYAML_FIELD_INT("settle_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, settle_seconds),
+	CYAML_FIELD_INT("max_unauthenticated_per_address", CYAML_FLAG_OPTIONAL, struct config_receiver,
+	                max_unauthenticated_per_address),
+	CYAML_FIELD_INT("penalty_after", CYAML_FLAG_OPTIONAL, struct config_receiver, penalty_after),
+	CYAML_FIELD_INT("penalty_most_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, penalty_most_seconds),
+	CYAML_FIELD_INT("session_cpu_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, session_cpu_seconds),
+	CYAML_FIELD_INT("drain_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, drain_seconds),
 	CYAML_FIELD_UINT("min_free_bytes", CYAML_FLAG_OPTIONAL, struct config_receiver, min_free_bytes),
 	END,
 };
@@ -158,20 +166,34 @@ complain(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 }
 
 static void
+set_if_none(int *value, int usual)
+{
+	if (*value <= 0)
+		*value = usual;
+}
+
+static void
+set_receiver_defaults(struct config_receiver *r)
+{
+	set_if_none(&r->max_sessions, 400);
+	set_if_none(&r->max_sessions_per_migration, 16);
+	set_if_none(&r->max_unauthenticated, 64);
+	set_if_none(&r->max_unauthenticated_per_address, 24);
+	set_if_none(&r->penalty_after, 10);
+	set_if_none(&r->penalty_most_seconds, 300);
+	set_if_none(&r->session_cpu_seconds, 120);
+	set_if_none(&r->drain_seconds, 60);
+	set_if_none(&r->settle_seconds, 60);
+	if (r->min_free_bytes == 0)
+		r->min_free_bytes = UINT64_C(1) << 30;
+}
+
+static void
 set_defaults(struct config *c)
 {
 	if (c->postgres.port == 0)
 		c->postgres.port = 5432;
-	if (c->receiver.max_sessions == 0)
-		c->receiver.max_sessions = 400;
-	if (c->receiver.max_sessions_per_migration == 0)
-		c->receiver.max_sessions_per_migration = 16;
-	if (c->receiver.max_unauthenticated == 0)
-		c->receiver.max_unauthenticated = 64;
-	if (c->receiver.settle_seconds == 0)
-		c->receiver.settle_seconds = 60;
-	if (c->receiver.min_free_bytes == 0)
-		c->receiver.min_free_bytes = UINT64_C(1) << 30;
+	set_receiver_defaults(&c->receiver);
 	if (c->restore.workers == 0)
 		c->restore.workers = 8;
 	for (unsigned i = 0; i < c->n_clusters; i++) {

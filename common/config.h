@@ -30,9 +30,15 @@ struct config_receiver {
 	char **host_keys; /* OpenSSH private key files, one per type */
 	unsigned n_host_keys;
 	char *spool;      /* areas, staging, vault and journal live beneath; one file system */
-	char **proxies;   /* addresses that may send PROXY headers */
+	char **proxies;   /* addresses or ranges of balancers, which must send PROXY headers */
 	unsigned n_proxies;
-	int max_sessions, max_sessions_per_migration, max_unauthenticated;
+	char **exempt;    /* no penalties and no share of their own for these */
+	unsigned n_exempt;
+	int max_sessions, max_sessions_per_migration;
+	int max_unauthenticated, max_unauthenticated_per_address; /* an IPv6 /64 is one address */
+	int penalty_after, penalty_most_seconds; /* failed log-ins that cost nothing; the longest shut-out */
+	int session_cpu_seconds; /* besides those that its bytes explain */
+	int drain_seconds;       /* after SIGTERM, for uploads that are open */
 	int settle_seconds;      /* a file that is no backup counts when nothing more came for so long */
 	uint64_t min_free_bytes; /* no new bytes below this much free space */
 };

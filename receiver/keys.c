@@ -1,33 +1,9 @@
 #include "receiver/keys.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-bool
-keys_address_in(const char *address, const char *range)
-{
-	char copy[128], *slash;
-	uint8_t a[16], b[16];
-	int family = strchr(address, ':') == NULL ? AF_INET : AF_INET6, bits = family == AF_INET ? 32 : 128;
-
-	snprintf(copy, sizeof(copy), "%s", range);
-	slash = strchr(copy, '/');
-	if (slash != NULL) {
-		*slash = '\0';
-		/* What is no number must not become 0, which would let everybody in. */
-		if (slash[1] == '\0' || strspn(slash + 1, "0123456789") != strlen(slash + 1) || strlen(slash + 1) > 3)
-			return false;
-		bits = atoi(slash + 1);
-	}
-	if (inet_pton(family, address, a) != 1 || inet_pton(family, copy, b) != 1 || bits < 0 || bits > (family == AF_INET ? 32 : 128))
-		return false;
-	for (int i = 0; i < bits; i++)
-		if (((a[i / 8] ^ b[i / 8]) >> (7 - i % 8) & 1) != 0)
-			return false;
-	return true;
-}
+#include "receiver/address.h"
 
 static const char *
 text(const json_t *o, const char *key)
@@ -41,28 +17,43 @@ static bool
 is_allowed_from(const json_t *key, const char *address)
 {
 	const json_t *list = json_object_get(key, "from");
+	struct address peer;
 
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (keys_address_in(address, json_string_value(json_array_get(list, i))))
+	if (json_array_size(list) == 0)
+		return true;
+	for (size_t i = 0; address_parse(&peer, address) && i < json_array_size(list); i++) {
+		const char *range = json_string_value(json_array_get(list, i));
+
+		if (range != NULL && address_is_in(&peer, range))
 			return true;
-	return json_array_size(list) == 0;
+	}
+	return false;
+}
+
+static int64_t
+end_of(const json_t *key)
+{
+	const json_t *expires = json_object_get(key, "expires");
+
+	return json_is_integer(expires) ? json_integer_value(expires) : INT64_MAX;
 }
 
 bool
-keys_allow(const json_t *keyring, const char *user, const char *blob, const char *address, int64_t now)
+keys_allow(const json_t *keyring, const char *user, const char *blob, const char *address, int64_t now, int64_t *until)
 {
 	const json_t *list = json_object_get(keyring, "keys");
-	bool allowed = false;
+	int64_t last = 0;
 
 	/* The whole list is gone through whether or not the user is known. */
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *k = json_array_get(list, i), *expires = json_object_get(k, "expires");
+		const json_t *k = json_array_get(list, i);
 
-		if (strcmp(text(k, "migration"), user) == 0 && strcmp(text(k, "blob"), blob) == 0 && is_allowed_from(k, address) &&
-		    (!json_is_integer(expires) || json_integer_value(expires) > now))
-			allowed = true;
+		if (strcmp(text(k, "migration"), user) == 0 && strcmp(text(k, "blob"), blob) == 0 && is_allowed_from(k, address) && end_of(k) > last)
+			last = end_of(k);
 	}
-	return allowed;
+	if (until != NULL)
+		*until = last;
+	return last > now;
 }
 
 bool

@@ -11,13 +11,13 @@
 
 #include "receiver/talk.h"
 
-/* keyring is intake_keyring's object; NULL knows nobody. address is the peer's, now in Unix seconds. */
-bool keys_allow(const json_t *keyring, const char *user, const char *blob, const char *address, int64_t now);
+/*
+ * keyring is intake_keyring's object; NULL knows nobody. address is the peer's, now in Unix seconds. until (may be
+ * NULL): from when on the key is good no more, INT64_MAX when it does not expire.
+ */
+bool keys_allow(const json_t *keyring, const char *user, const char *blob, const char *address, int64_t now, int64_t *until);
 
 /* False when there is no such migration. */
 bool keys_policy(const json_t *keyring, const char *migration, struct talk_policy *policy, uint64_t *quota_bytes, unsigned *quota_files);
-
-/* 10.0.0.0/8, 2001:db8::/32, or one address. */
-bool keys_address_in(const char *address, const char *range);
 
 #endif

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 
 #include "common/log.h"
 #include "receiver/place.h"
+#include "receiver/proxy.h"
 #include "receiver/sftp.h"
 #include "receiver/ssh.h"
 #include "receiver/upload.h"
@@ -23,7 +25,8 @@
  */
 
 enum { HANDLES_MAX = 128, HANDLE_BYTES = 8, WARDEN_SECONDS = 120, OUT_MAX = 1024 * 1024, BACKLOG_MAX = 1024 * 1024, READ_MAX = 261120,
-       LISTING_MAX = 64 * 1024 * 1024, PROGRESS_BYTES = 16 * 1024 * 1024, NAMES_PER_REPLY = 100 };
+       LISTING_MAX = 64 * 1024 * 1024, PROGRESS_BYTES = 16 * 1024 * 1024, NAMES_PER_REPLY = 100,
+       HEADER_MS = 5000 };
 
 enum handle_kind { HANDLE_NONE, HANDLE_READ, HANDLE_UPLOAD, HANDLE_FOLDER };
 
@@ -974,6 +977,11 @@ call_login(void *ctx, const char *user, const char *blob, const char *software)
 	s->is_in = ask(s, mem, &message) == SFTP_OK;
 	if (s->is_in)
 		talk_take_policy(&s->frame.body, &s->policy);
+	else if (message[0] != '\0') {
+		/* No other key would help: the client is told why, and not asked for one. */
+		ssh_link_reason(s->link, message);
+		s->ends = true;
+	}
 	talk_close_fds(&s->frame);
 	talloc_free(mem);
 	return s->is_in;
@@ -1095,19 +1103,95 @@ new_session(int pair)
 	return s;
 }
 
+/* ---- a connection's beginning and end ------------------------------------------------------------------------------------------------------- */
+
+static int64_t
+steady_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * Only the header is taken from the socket, by looking first: what follows is the library's. PROXY_MORE when the
+ * balancer went without a word, which it does to see whether we are there.
+ */
+static enum proxy_state
+read_header(int connection, int pair, struct proxy *p)
+{
+	int64_t until = steady_ms() + HEADER_MS, left;
+	uint8_t mem[1024];
+
+	while (p->state == PROXY_MORE) {
+		struct pollfd ready[2] = { { connection, POLLIN, 0 }, { pair, 0, 0 } };
+		ssize_t n;
+
+		left = until - steady_ms();
+		if (left <= 0 || (poll(ready, 2, (int)left) < 0 && errno != EINTR) || ready[1].revents != 0)
+			return PROXY_BROKEN;
+		n = recv(connection, mem, sizeof(mem), MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			return p->len == 0 ? PROXY_MORE : PROXY_BROKEN;
+		n = (ssize_t)proxy_push(p, mem, (size_t)n);
+		if (recv(connection, mem, (size_t)n, MSG_DONTWAIT) != n)
+			return PROXY_BROKEN;
+	}
+	return p->state;
+}
+
+/* Whom the connection is for, told to the warden. False: there will be no session. */
+static bool
+pass_header(struct session *s, int connection)
+{
+	struct proxy p = { .state = PROXY_MORE };
+	enum proxy_state state = read_header(connection, s->pair, &p);
+	char client[ADDRESS_TEXT_MAX] = "", *why;
+
+	if (state == PROXY_BROKEN)
+		log_warning("a balancer's connection has no PROXY header, or not in time", NULL);
+	if (state != PROXY_CLIENT && state != PROXY_ITSELF)
+		return false;
+	if (state == PROXY_CLIENT)
+		address_text(&p.client, client);
+	question(s, TALK_PEER);
+	talk_text(&s->talk, client);
+	if (ask(s, s->mem, &why) == SFTP_OK)
+		return true;
+	why = talloc_asprintf(s->mem, "%s\r\n", why);
+	send(connection, why, strlen(why), MSG_DONTWAIT | MSG_NOSIGNAL);
+	return false;
+}
+
+static void
+tell_silence(struct session *s)
+{
+	struct err err = { 0 };
+
+	talk_start(&s->talk, TALK_SILENT, 0);
+	talk_send(s->pair, &s->talk, &err);
+}
+
 void
-session_main(int connection, int pair)
+session_main(int connection, int pair, bool is_proxied)
 {
 	struct session *s = new_session(pair);
 	const struct ssh_calls calls = { s, call_key, call_login, call_open, call_bytes, call_closed, call_wants, call_idle, call_other,
 		call_turn };
 	struct err err = { 0 };
 
+	if (is_proxied && !pass_header(s, connection))
+		_exit(0);
 	s->link = ssh_link_new(s, connection, pair, &calls, &err);
-	if (s->link == NULL)
-		log_info("a connection ends before it began", "error", err.text, NULL);
-	else
+	if (s->link != NULL)
 		ssh_link_run(s->link);
+	else if (!ssh_is_silent())
+		log_info("a connection ends before it began", "error", err.text, NULL);
+	if (!s->is_in && ssh_is_silent())
+		tell_silence(s);
 	talloc_free(s->link);
 	_exit(0);
 }

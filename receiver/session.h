@@ -7,8 +7,8 @@
 
 #include "receiver/talk.h"
 
-/* Serves a connection and ends the process. Both descriptors belong to it. */
-void session_main(int connection, int pair) __attribute__((noreturn));
+/* Serves a connection and ends the process. Both descriptors belong to it. is_proxied: a PROXY header must come first. */
+void session_main(int connection, int pair, bool is_proxied) __attribute__((noreturn));
 
 /* Reads one file that is there already, says what it is by the migration's policy, and ends the process. */
 void session_reader(int file, int pair, const char *name, const struct talk_policy *policy) __attribute__((noreturn));

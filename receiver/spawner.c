@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 
 #include "common/log.h"
 #include "receiver/jail.h"
+#include "receiver/libssh_age.h"
 #include "receiver/session.h"
 #include "receiver/ssh.h"
 #include "receiver/talk.h"
@@ -51,7 +53,7 @@ spawn(int fd, struct talk_frame *f)
 			session_digest(f->fds[0], f->fds[1]);
 		if (kind == TALK_READER)
 			session_reader(f->fds[0], f->fds[1], name, &policy);
-		session_main(f->fds[0], f->fds[1]);
+		session_main(f->fds[0], f->fds[1], kind == TALK_PROXIED);
 	}
 	pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	tell_spawned(fd, number, pid > 0 ? pid : 0, pidfd);
@@ -72,6 +74,38 @@ reap(struct talk_frame *f)
 		waitpid(pid, NULL, WNOHANG);
 }
 
+/* dpkg's list of what is installed: paragraphs of fields, that of the package first. */
+static void
+read_package_version(char *version, size_t size)
+{
+	FILE *f = fopen("/var/lib/dpkg/status", "re");
+	char line[512];
+	bool is_it = false, is_there = false;
+
+	version[0] = '\0';
+	while (f != NULL && version[0] == '\0' && fgets(line, sizeof(line), f) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "Package: ", 9) == 0)
+			is_it = strcmp(line + 9, "libssh-4") == 0;
+		else if (strncmp(line, "Status: ", 8) == 0)
+			is_there = strcmp(line + 8, "install ok installed") == 0;
+		else if (is_it && is_there && strncmp(line, "Version: ", 9) == 0)
+			snprintf(version, size, "%s", line + 9);
+	}
+	if (f != NULL)
+		fclose(f);
+}
+
+static void
+warn_of_an_old_library(void)
+{
+	char version[100], why[200];
+
+	read_package_version(version, sizeof(version));
+	if (!libssh_is_known_good(ssh_library(), version, why, sizeof(why)))
+		log_warning("the SSH library may be unsafe", "why", why, NULL);
+}
+
 static bool
 prepare(int fd, char **files, size_t n, struct err *err)
 {
@@ -82,6 +116,7 @@ prepare(int fd, char **files, size_t n, struct err *err)
 	tzset();
 	setlocale(LC_ALL, "C");
 	signal(SIGPIPE, SIG_IGN);
+	warn_of_an_old_library();
 	if (!ssh_prepare(files, n, NULL, &fingerprints, err) || !jail_spawner(&landlock, err))
 		return false;
 	if (!landlock)

@@ -37,6 +37,9 @@ enum { LOGIN_SECONDS = 30, IDLE_SECONDS = 1800, TURN_CPU_SECONDS = 10, WINDOW = 
        FLUSH_MS = 100, FLUSHES = 4 };
 
 static ssh_bind host;
+/* Of the one link of a process, as the library counts them; too_late: it was ended by a time limit of ours. */
+static struct ssh_counter_struct raw;
+static bool too_late;
 
 struct out { uint8_t *mem; size_t len, at, room; };
 
@@ -121,6 +124,12 @@ ssh_prepare(char **files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct
 	if (RAND_bytes(warm, sizeof(warm)) == 1 && ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &scratch) == SSH_OK)
 		ssh_key_free(scratch);
 	return n > 0 ? true : err_set(err, ERR_OPERATOR, 0, "there are no host keys (receiver.host_keys)");
+}
+
+const char *
+ssh_library(void)
+{
+	return ssh_version(0);
 }
 
 /* ---- log-in ------------------------------------------------------------------------------------------------------ */
@@ -330,6 +339,7 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 		return NULL;
 	}
 	ssh_set_blocking(l->session, 0);
+	ssh_set_counters(l->session, &raw, NULL);
 	l->server = (struct ssh_server_callbacks_struct){ .userdata = l, .auth_pubkey_function = on_key,
 		.channel_open_request_session_function = on_channel };
 	ssh_callbacks_init(&l->server);
@@ -344,6 +354,12 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 	ssh_event_add_session(l->event, l->session);
 	ssh_event_add_fd(l->event, other_fd, POLLIN, on_other, l);
 	return l;
+}
+
+bool
+ssh_is_silent(void)
+{
+	return raw.in_bytes == 0 && !too_late;
 }
 
 void
@@ -477,8 +493,8 @@ is_over(const struct ssh_link *l)
 {
 	time_t now = time(NULL);
 
-	return l->is_dead || (ssh_get_status(l->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0 || (!l->is_in && now - l->begun > LOGIN_SECONDS) ||
-	       now - l->last_bytes > IDLE_SECONDS;
+	too_late = (!l->is_in && now - l->begun > LOGIN_SECONDS) || now - l->last_bytes > IDLE_SECONDS;
+	return l->is_dead || (ssh_get_status(l->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0 || too_late;
 }
 
 /* 0: at once; else until something happens or the time limits want looking after. */

@@ -22,6 +22,9 @@ enum { SSH_CHANNELS_MAX = 10 };
 /* Loads host keys and warms the cryptography, before the process is locked up. fingerprints: one a line. */
 bool ssh_prepare(char **host_key_files, size_t n, TALLOC_CTX *mem, char **fingerprints, struct err *err);
 
+/* The library's own word for its version: 0.10.6/openssl/zlib. */
+const char *ssh_library(void);
+
 struct ssh_calls {
 	void *ctx;
 	/* May this key log in as this user? type is ssh-ed25519, …; blob base64. Asked for the probe as well. */
@@ -47,6 +50,9 @@ struct ssh_link;
 struct ssh_link *ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *calls, struct err *err);
 /* Until the connection ends; every channel that is open then gets its closed call first. */
 void ssh_link_run(struct ssh_link *l);
+
+/* Has this process's client gone by itself without having sent a byte? */
+bool ssh_is_silent(void);
 
 void ssh_link_write(struct ssh_link *l, unsigned channel, const void *mem, size_t len);
 size_t ssh_link_pending(const struct ssh_link *l, unsigned channel); /* written and not sent yet */

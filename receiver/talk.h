@@ -30,9 +30,11 @@ enum talk_type {
 	TALK_SPAWNED,     /* u32 session number · u32 pid · fd: pidfd. pid 0: fork failed, no fd */
 	TALK_READY,       /* text: fingerprints of the host keys, one a line; the spawner is locked up and waits */
 
-	/* session -> warden, answered with TALK_REPLY carrying the same id (except NOTE, PROGRESS, REVOKED) */
+	/* session -> warden, answered with TALK_REPLY carrying the same id (except NOTE, PROGRESS, REVOKED, SILENT) */
 	TALK_KEY,         /* text user · text key type · text base64 blob: may this key log in as this user? */
 	TALK_LOGIN,       /* text user · text base64 blob · text client software: signature was right, session begins */
+	TALK_PEER,        /* text address: whom a balancer's connection is for, by its PROXY header; "" for itself. First of all */
+	TALK_SILENT,      /* the client has gone without a word, as health checks do. No answer */
 	TALK_OPEN,        /* text path · u32 pflags (SFTP v3) */
 	TALK_STAT,        /* text path */
 	TALK_LIST,        /* text path */
@@ -56,7 +58,7 @@ enum talk_type {
 	/* warden -> session */
 	TALK_REPLY,       /* u32 SFTP status (0 OK, 1 EOF, 2 NO_SUCH_FILE, 3 PERMISSION_DENIED, 4 FAILURE, 8 OP_UNSUPPORTED)
 	                     text message, then for status 0:
-	                     KEY: nothing · LOGIN: policy, see talk_policy · STAT: attributes, see talk_attrs
+	                     KEY, PEER: nothing · LOGIN: policy, see talk_policy · STAT: attributes, see talk_attrs
 	                     OPEN, SEED: see talk_opened · fd: the file · LIST: fd: memfd of entries, see talk_entry
 	                     SPACE: u64 block size · u64 blocks · u64 free · CLOSED: nothing; its message, if any, is
 	                     a line for the channel's stderr */
@@ -66,7 +68,7 @@ enum talk_type {
 	TALK_END,         /* text reason: end yourself within a second */
 };
 
-enum talk_kind { TALK_CONNECTION = 0, TALK_READER = 1, TALK_DIGEST = 2 };
+enum talk_kind { TALK_CONNECTION = 0, TALK_READER = 1, TALK_DIGEST = 2, TALK_PROXIED = 3 /* a connection with a PROXY header in front */ };
 
 /* What a session found when the last handle was closed. */
 enum talk_verdict {

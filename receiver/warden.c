@@ -22,7 +22,7 @@
 #include "common/text.h"
 #include "receiver/warden_parts.h"
 
-enum { BACKLOG = 256, NOTES_PER_SECOND = 20, FAILURES_MAX = 30, FAILURE_SECONDS = 60, SPAWNER_FD = 3, DRAIN_SECONDS = 4 };
+enum { BACKLOG = 256, NOTES_PER_SECOND = 20, SPAWNER_FD = 3, TICK_MS = 500, DRAIN_TICK_MS = 100, LAST_SECONDS = 4 };
 
 static void start_spawner(struct warden *w);
 static void examine_leftovers(struct warden *w);
@@ -128,25 +128,6 @@ free_session(struct session *s)
 	talloc_free(s);
 }
 
-static void
-note_failure(struct warden *w, const struct session *s)
-{
-	unsigned i = 0;
-
-	while (i < 64 && strcmp(w->failures[i].address, s->address) != 0)
-		i++;
-	if (i == 64) {
-		i = w->next_failure++ % 64;
-		memset(&w->failures[i], 0, sizeof(w->failures[i]));
-		snprintf(w->failures[i].address, sizeof(w->failures[i].address), "%s", s->address);
-	}
-	if (now_seconds() - w->failures[i].since > FAILURE_SECONDS) {
-		w->failures[i].since = now_seconds();
-		w->failures[i].n = 0;
-	}
-	w->failures[i].n++;
-}
-
 /* The pair is closed: the session has nothing more to say. */
 static void
 close_pair(struct session *s)
@@ -162,7 +143,7 @@ close_pair(struct session *s)
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 	uploads_orphan(s->warden, s);
 	if (!s->is_in && s->reading == 0)
-		note_failure(s->warden, s);
+		guard_failed(s);
 	if (s->exited)
 		free_session(s);
 }
@@ -171,6 +152,7 @@ void
 session_end(struct session *s, const char *why)
 {
 	log_info("a session is ended", "address", s->address, "why", why, NULL);
+	s->leaves = true;
 	if (s->pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 	/* The rest follows from the end of file on its pair. */
@@ -215,10 +197,17 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	const char *blob = for_good ? second : third;
 	json_t *keyring = feed_keyring(s->warden->feed);
 	struct talk_out out;
-	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds());
+	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds(), &s->until);
+	const char *why = "";
 
+	if (good && for_good && !has_room_for(s->warden, user)) {
+		good = false;
+		s->is_excused = true;
+		why = "too many connections of this migration are open at once; close some, or wait until they have ended";
+		log_warning("a log-in is refused: the migration has too many sessions", "migration", user, "address", s->address, NULL);
+	}
 	if (good && for_good) {
-		good = !s->is_in && strlen(blob) < sizeof(s->blob) && has_room_for(s->warden, user) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
+		good = !s->is_in && strlen(blob) < sizeof(s->blob) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
 		if (good) {
 			s->is_in = true;
 			strcpy(s->blob, blob);
@@ -230,7 +219,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	}
 	json_decref(keyring);
 	if (!good)
-		reply(s, fr->id, STATUS_DENIED, "");
+		reply(s, fr->id, STATUS_DENIED, why);
 	else {
 		reply_begin(&out, fr->id);
 		if (for_good)
@@ -265,13 +254,32 @@ static const struct { enum talk_type type; void (*take)(struct session *s, struc
 	{ TALK_SEED, names_seed }, { TALK_PROGRESS, uploads_progress }, { TALK_REVOKED, uploads_revoked }, { TALK_CLOSED, uploads_closed },
 };
 
+/* Before log-in. False: it may not say that, or not now. */
+static bool
+hear_stranger(struct session *s, struct talk_frame *f)
+{
+	bool is_asked = !s->from_balancer || s->knows_peer;
+
+	if (s->reading != 0)
+		return false;
+	if (is_asked && (f->type == TALK_KEY || f->type == TALK_LOGIN))
+		log_in(s, f, f->type == TALK_LOGIN);
+	else if (f->type == TALK_PEER && s->from_balancer)
+		guard_peer(s, f);
+	else if (f->type == TALK_SILENT && !s->is_in)
+		s->is_excused = true;
+	else
+		return false;
+	return true;
+}
+
 static void
 dispatch(struct session *s, struct talk_frame *f)
 {
 	if (f->type == TALK_NOTE)
 		take_note(s, f);
-	else if (s->reading == 0 && (f->type == TALK_KEY || f->type == TALK_LOGIN))
-		log_in(s, f, f->type == TALK_LOGIN);
+	else if (hear_stranger(s, f))
+		;
 	else if (f->type == TALK_CLOSED && s->reading != 0 && !s->told) {
 		s->told = true;
 		(s->digests ? others_digest : uploads_closed)(s, f);
@@ -323,9 +331,9 @@ on_pending_timeout(evutil_socket_t fd, short what, void *ctx)
 	reply(s, s->pending.id, STATUS_FAILURE, "the file is still being recorded; try again");
 }
 
-/* fd: a connection (file NULL), or a file to be read again. */
+/* fd: a connection of that peer, or a file to be read again. */
 static bool
-start_session(struct warden *w, int fd, enum talk_kind kind, const char *address, const struct file *file)
+start_session(struct warden *w, int fd, enum talk_kind kind, const struct address *peer, const struct file *file)
 {
 	struct session *s = talloc_zero(NULL, struct session);
 	struct err err = { 0 };
@@ -339,8 +347,11 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 		return false;
 	}
 	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1,
-		.reading = file == NULL ? 0 : file->number, .digests = kind == TALK_DIGEST };
-	snprintf(s->address, sizeof(s->address), "%s", address);
+		.reading = file == NULL ? 0 : file->number, .digests = kind == TALK_DIGEST, .from_balancer = kind == TALK_PROXIED, .begun = steady_seconds() };
+	if (peer != NULL) {
+		s->peer = *peer;
+		address_text(peer, s->address);
+	}
 	fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	s->ev = event_new(w->base, pair[0], EV_READ | EV_PERSIST, on_pair, s);
 	s->pending.timer = evtimer_new(w->base, on_pending_timeout, s);
@@ -350,19 +361,20 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 	talk_start(&out, TALK_SPAWN, 0);
 	talk_u32(&out, s->number);
 	talk_u8(&out, (uint8_t)kind);
-	talk_text(&out, address);
+	talk_text(&out, s->address);
 	talk_text(&out, file == NULL ? "" : file->path + 1);
 	if (file != NULL) {
 		keyring = feed_keyring(w->feed);
 		keys_policy(keyring, file->area->migration, &s->policy, &s->quota_bytes, &s->quota_files);
 		json_decref(keyring);
+		s->bytes = file->bytes;
 	}
 	talk_policy(&out, &s->policy);
 	talk_fd(&out, fd);
 	talk_fd(&out, pair[1]);
 	if (!talk_send(w->spawner, &out, &err)) {
 		log_warning("no session could be started", "error", err.text, NULL);
-		s->exited = true;
+		s->exited = s->is_excused = true;
 		close(pair[1]);
 		close(fd);
 		close_pair(s);
@@ -375,73 +387,65 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const char *address
 
 /* ---- the listener --------------------------------------------------------------------------------------------------------- */
 
-static bool
-is_shut_out(const struct warden *w, const char *address)
-{
-	for (unsigned i = 0; i < 64; i++)
-		if (strcmp(w->failures[i].address, address) == 0 && w->failures[i].n >= FAILURES_MAX &&
-		    now_seconds() - w->failures[i].since <= FAILURE_SECONDS)
-			return true;
-	return false;
-}
-
-static bool
-has_room(const struct warden *w)
-{
-	int all = 0, strangers = 0;
-
-	for (const struct session *s = w->sessions; s != NULL; s = s->next) {
-		all++;
-		strangers += !s->is_in && s->reading == 0;
-	}
-	return all < w->config->receiver.max_sessions && strangers < w->config->receiver.max_unauthenticated;
-}
-
 static void
 on_connection(evutil_socket_t fd, short what, void *ctx)
 {
 	struct warden *w = ctx;
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
-	char address[64] = "";
+	struct address peer = { { 0 } };
+	char why[GUARD_WHY_MAX];
 	int client = accept4((int)fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
 	if (client < 0)
 		return;
 	if (sa.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&sa)->sin6_addr, address, sizeof(address));
+		memcpy(peer.b, &((struct sockaddr_in6 *)&sa)->sin6_addr, sizeof(peer.b));
 	else if (sa.ss_family == AF_INET)
-		inet_ntop(AF_INET, &((struct sockaddr_in *)&sa)->sin_addr, address, sizeof(address));
-	if (w->ends || is_shut_out(w, address) || !has_room(w)) {
-		close(client);
-		return;
+		peer = address_of_v4((const uint8_t *)&((struct sockaddr_in *)&sa)->sin_addr);
+	if (!guard_admits(w, &peer, NULL, why))
+		guard_refuse(w, client, &peer, why);
+	else
+		start_session(w, client, guard_is_balancer(w, &peer) ? TALK_PROXIED : TALK_CONNECTION, &peer, NULL);
+}
+
+/* Systemd's: connections wait in it while the program is started again. It may have been made without SOCK_NONBLOCK. */
+static int
+take_listener(int n, struct err *err)
+{
+	int fd = SD_LISTEN_FDS_START;
+
+	if (n != 1 || sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
+		err_set(err, ERR_OPERATOR, 0, "systemd passes %d sockets; it must be one that listens for streams", n);
+		return -1;
 	}
-	start_session(w, client, TALK_CONNECTION, address, NULL);
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+		err_errno(err, errno, "systemd's socket");
+		return -1;
+	}
+	return fd;
 }
 
 static int
-make_listener(const struct config *config, uint16_t *port, struct err *err)
+make_listener(const struct config *config, struct err *err)
 {
 	struct sockaddr_storage sa = { 0 };
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&sa;
 	socklen_t len = sizeof(*v4);
 	char host[128];
+	uint16_t port;
 	int fd, on = 1;
 
-	if (sd_listen_fds(1) == 1) {
-		*port = 0;
-		return SD_LISTEN_FDS_START;
-	}
-	if (!config_address(config->receiver.listen, host, sizeof(host), port, err))
+	if (!config_address(config->receiver.listen, host, sizeof(host), &port, err))
 		return -1;
 	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
 		v4->sin_family = AF_INET;
-		v4->sin_port = htons(*port);
+		v4->sin_port = htons(port);
 	} else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
 		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(*port);
+		v6->sin6_port = htons(port);
 		len = sizeof(*v6);
 	} else {
 		err_set(err, ERR_OPERATOR, 0, "receiver.listen: %s is no address", host);
@@ -449,13 +453,12 @@ make_listener(const struct config *config, uint16_t *port, struct err *err)
 	}
 	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 || bind(fd, (struct sockaddr *)&sa, len) != 0 ||
-	    listen(fd, BACKLOG) != 0 || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
+	    listen(fd, BACKLOG) != 0) {
 		err_errno(err, errno, "receiver.listen %s", config->receiver.listen);
 		if (fd >= 0)
 			close(fd);
 		return -1;
 	}
-	*port = ntohs(sa.ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
 	return fd;
 }
 
@@ -494,7 +497,7 @@ on_spawned(struct warden *w, struct talk_frame *f)
 	s->spawned = true;
 	s->pid = pid;
 	if (pid == 0 || f->fds[0] < 0) {
-		s->exited = true;
+		s->exited = s->is_excused = true;
 		close_pair(s);
 		return;
 	}
@@ -502,6 +505,7 @@ on_spawned(struct warden *w, struct talk_frame *f)
 	f->fds[0] = -1;
 	s->pid_ev = event_new(w->base, s->pidfd, EV_READ, on_exit_of, s);
 	event_add(s->pid_ev, NULL);
+	guard_credit(s, 0);
 	if (s->pair < 0)
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 }
@@ -520,7 +524,7 @@ on_spawner(evutil_socket_t fd, short what, void *ctx)
 	else if (got > 0 && frame.type == TALK_READY) {
 		talloc_free(w->fingerprints);
 		w->fingerprints = talk_take_text(&frame.body, NULL);
-		if (!w->ready) {
+		if (!w->ready && !w->ends) {
 			event_add(w->listen_ev, NULL);
 			say_ready(w);
 			examine_leftovers(w);
@@ -639,7 +643,7 @@ examine(struct warden *w, struct file *f)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	talloc_free(path);
-	f->settling = fd >= 0 && start_session(w, fd, TALK_READER, "", f);
+	f->settling = fd >= 0 && start_session(w, fd, TALK_READER, NULL, f);
 }
 
 void
@@ -649,8 +653,8 @@ digest(struct warden *w, struct file *f)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	talloc_free(path);
-	if (fd >= 0 && start_session(w, fd, TALK_DIGEST, "", f))
-		uploads_credit(w->sessions, f->bytes);
+	if (fd >= 0)
+		start_session(w, fd, TALK_DIGEST, NULL, f);
 }
 
 /* Final names that were never closed: they arrive only if whole. What a client closed has been judged. */
@@ -736,7 +740,7 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	feed_woken(w->feed);
 	for (struct session *s = w->sessions; s != NULL; s = s->next)
-		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds()) ||
+		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds(), &s->until) ||
 		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
 			session_end(s, "its key is not valid any more");
 	kick(w, json_object_get(keyring, "kicks"));
@@ -746,57 +750,98 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 static void
 on_tick(evutil_socket_t fd, short what, void *ctx)
 {
-	static unsigned ticks;
-
 	(void)fd;
 	(void)what;
 	others_tick(ctx);
-	if (++ticks % 5 == 0)
-		sd_notify(0, "WATCHDOG=1");
+	guard_tick(ctx);
+	sd_notify(0, "WATCHDOG=1");
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------------------------- */
+
+/* An upload of its is open, an OPEN waits for one, or a CLOSE may still wait for its answer. */
+static bool
+is_at_work(const struct session *s)
+{
+	for (const struct file *f = s->area == NULL ? NULL : s->area->files; f != NULL; f = f->next)
+		if (f->writer == s->number || f->settling)
+			return true;
+	return s->pending.there;
 }
 
 static void
-on_drained(evutil_socket_t fd, short what, void *ctx)
+tell_end(struct session *s)
 {
-	(void)fd;
-	(void)what;
-	event_base_loopbreak(((struct warden *)ctx)->base);
-}
-
-static void
-on_term(evutil_socket_t fd, short what, void *ctx)
-{
-	struct warden *w = ctx;
-	struct timeval limit = { DRAIN_SECONDS, 0 };
 	struct talk_out out;
 	struct err err = { 0 };
 
+	s->told_end = true;
+	talk_start(&out, TALK_END, 0);
+	talk_text(&out, "the server is restarted; connect again and resume");
+	talk_send(s->pair, &out, &err);
+}
+
+/* Who has nothing open goes now, the others when they have closed what they upload, all of them at the limit. */
+static void
+on_drain(evutil_socket_t fd, short what, void *ctx)
+{
+	struct warden *w = ctx;
+	int64_t now = steady_seconds();
+	bool any = false;
+
 	(void)fd;
 	(void)what;
-	if (w->ends)
-		return;
-	w->ends = true;
-	sd_notify(0, "STOPPING=1");
-	event_del(w->listen_ev);
 	for (struct session *s = w->sessions; s != NULL; s = s->next) {
-		talk_start(&out, TALK_END, 0);
-		talk_text(&out, "the server is restarted; connect again and resume");
-		if (s->pair >= 0)
-			talk_send(s->pair, &out, &err);
+		/* Readers hold nothing: what they examine is examined at the next start. */
+		if (s->pair < 0 || s->reading != 0)
+			continue;
+		any = true;
+		if (!s->told_end && (now >= w->drain_until || !is_at_work(s)))
+			tell_end(s);
 	}
-	if (w->sessions == NULL)
-		limit.tv_sec = 0;
-	event_base_once(w->base, -1, EV_TIMEOUT, on_drained, w, &limit);
+	if (!any || now >= w->drain_until + LAST_SECONDS)
+		event_base_loopbreak(w->base);
+}
+
+/* Until systemd kills it, which its own limit may do sooner than ours. */
+static void
+say_stopping(int seconds)
+{
+	sd_notifyf(0, "STOPPING=1\nSTATUS=Waiting for open uploads\nEXTEND_TIMEOUT_USEC=%lld", (seconds + 2LL * LAST_SECONDS) * 1000000);
+}
+
+/* The second one does not wait. */
+static void
+on_term(evutil_socket_t fd, short what, void *ctx)
+{
+	const struct timeval tick = { 0, DRAIN_TICK_MS * 1000 };
+	struct warden *w = ctx;
+	int seconds = w->ends ? 0 : w->config->receiver.drain_seconds;
+
+	(void)fd;
+	(void)what;
+	w->drain_until = steady_seconds() + seconds;
+	if (!w->ends) {
+		w->ends = true;
+		say_stopping(seconds);
+		event_free(w->listen_ev);
+		/* A client that is refused tries again; one that waits in a queue nobody serves does not. */
+		if (w->has_own_listener)
+			close(w->listener);
+		w->drain_ev = event_new(w->base, -1, EV_PERSIST, on_drain, w);
+		event_add(w->drain_ev, &tick);
+	}
+	on_drain(-1, 0, w);
 }
 
 int
 warden_main(const struct config *config, const char *ready_file)
 {
 	static struct warden w;
-	struct timeval tick = { 1, 0 };
+	const struct timeval tick = { 0, TICK_MS * 1000 };
 	struct rlimit files;
 	struct err err = { 0 };
-	uint16_t port;
+	int passed = sd_listen_fds(1);
 
 	w.config = config;
 	snprintf(w.name, sizeof(w.name), "%08x", (unsigned)(now_seconds() ^ (int64_t)getpid() << 20));
@@ -809,8 +854,9 @@ warden_main(const struct config *config, const char *ready_file)
 	/* Two descriptors per session. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && (files.rlim_cur = files.rlim_max) > 0)
 		setrlimit(RLIMIT_NOFILE, &files);
-	w.listener = config->receiver.spool == NULL ? -1 : make_listener(config, &port, &err);
-	if (w.listener < 0 || !load(&w, &err)) {
+	w.has_own_listener = passed == 0;
+	w.listener = config->receiver.spool == NULL ? -1 : passed != 0 ? take_listener(passed, &err) : make_listener(config, &err);
+	if (w.listener < 0 || !guard_begin(&w, &err) || !load(&w, &err)) {
 		log_error("cannot start", "error", err.text[0] == '\0' ? "the configuration has no receiver" : err.text, NULL);
 		return 1;
 	}

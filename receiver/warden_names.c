@@ -196,7 +196,7 @@ open_to_read(struct session *s, uint32_t id, const char *path)
 	}
 	/* Sending it costs CPU as well. */
 	if (fstat(fd, &st) == 0)
-		uploads_credit(s, (uint64_t)st.st_size);
+		guard_credit(s, (uint64_t)st.st_size);
 	give(s, id, fd, NULL, path, false, false, 0);
 	talloc_free(mem);
 }
@@ -249,7 +249,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		others_reopened(f);
 		f->mtime = now_seconds();
 		/* What is there already will be read back by the session: that costs CPU too. */
-		uploads_credit(s, f->bytes);
+		guard_credit(s, f->bytes);
 		uploads_record(s->warden, f);
 		f->expected = 0;
 		uploads_show(s, f);

@@ -9,10 +9,12 @@
 #include <event2/event.h>
 
 #include "common/config.h"
+#include "receiver/address.h"
 #include "receiver/area.h"
 #include "receiver/feed.h"
 #include "receiver/journal.h"
 #include "receiver/keys.h"
+#include "receiver/penalty.h"
 #include "receiver/place.h"
 #include "receiver/talk.h"
 
@@ -30,12 +32,20 @@ struct session {
 	int pidfd;
 	int pid;
 	bool spawned, exited;
-	char address[64], software[100];
-	bool is_in, failed_login;
+	struct address peer;      /* who it is: the connection's other end, or whom its balancer names */
+	char address[64];         /* the same as text */
+	char software[100];
+	bool from_balancer, knows_peer;
+	bool is_in;
+	bool is_excused;          /* that it did not log in is not its fault */
+	bool leaves;              /* it has been killed */
+	bool told_end;
+	int64_t begun;
 	char blob[4096];          /* the key it came in with, to end it when that is revoked */
+	int64_t until;            /* when that expires */
 	struct area *area;
 	struct talk_policy policy;
-	uint64_t quota_bytes, bytes; /* bytes: told by PROGRESS, for the CPU limit */
+	uint64_t quota_bytes, bytes; /* bytes: it has had to deal with, for the CPU limit */
 	unsigned quota_files;
 	int notes;
 	int64_t notes_since;
@@ -62,11 +72,15 @@ struct warden {
 	const char *ready_file;
 	bool ready, ends;
 	int64_t next_settle;      /* others_tick has something to do then; 0: nothing */
-	struct { char address[64]; int n; int64_t since; } failures[64];
-	unsigned next_failure;
+	bool has_own_listener;    /* not systemd's */
+	struct event *drain_ev;
+	int64_t drain_until;
+	struct penalties *penalties;
+	struct { unsigned n; int64_t told; char address[ADDRESS_TEXT_MAX], why[120]; } refusals; /* since they were logged */
 };
 
 int64_t now_seconds(void);
+int64_t steady_seconds(void); /* of a clock that is never set */
 struct session *session_of(struct warden *w, unsigned number);
 
 /* A file whose bytes are there is read by a locked-up process, which says what it is. Nobody else touches it meanwhile. */
@@ -115,8 +129,6 @@ void uploads_closed(struct session *s, struct talk_frame *f);
 void uploads_progress(struct session *s, struct talk_frame *f);
 /* Tells Postgres how far it is, and whose it is. */
 void uploads_show(struct session *s, const struct file *f);
-/* Bytes that the session has to deal with: its CPU limit grows with them. */
-void uploads_credit(struct session *s, uint64_t bytes);
 void uploads_revoked(struct session *s, struct talk_frame *f);
 void uploads_orphan(struct warden *w, struct session *s); /* the session is gone */
 /* Whole, under a final name: freezes it, journals, moves it to the vault, answers. */
@@ -130,5 +142,18 @@ void uploads_feed(struct warden *w, struct file *f, json_t *record);
 void uploads_replace(struct warden *w, struct file *f);
 /* Sessions whose OPEN waited for this file. */
 void uploads_settled(struct warden *w, uint64_t file);
+
+/* warden_guard.c: who may come in, and what a session may use. */
+enum { GUARD_WHY_MAX = 120 };
+bool guard_begin(struct warden *w, struct err *err);
+bool guard_is_balancer(const struct warden *w, const struct address *peer);
+/* False: why says so in the customer's words. itself: the session that asks, or NULL. May end another that must give its place. */
+bool guard_admits(struct warden *w, const struct address *peer, const struct session *itself, char why[GUARD_WHY_MAX]);
+void guard_refuse(struct warden *w, int client, const struct address *peer, const char *why); /* closes it */
+void guard_peer(struct session *s, struct talk_frame *f);
+void guard_failed(struct session *s);
+/* Bytes that the session has to deal with: its CPU limit grows with them. */
+void guard_credit(struct session *s, uint64_t bytes);
+void guard_tick(struct warden *w); /* twice a second */
 
 #endif

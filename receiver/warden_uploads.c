@@ -15,7 +15,7 @@
 #include "common/text.h"
 #include "receiver/status_txt.h"
 
-enum { LEASE_TRIES = 20, LEASE_MS = 100, CPU_SECONDS = 120, BYTES_PER_CPU_SECOND = 20 * 1000 * 1000, FINDINGS_MAX = 50 };
+enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50 };
 
 static const char over_quota[] = "over the quota of this migration; ask for a larger one";
 
@@ -447,23 +447,6 @@ uploads_closed(struct session *s, struct talk_frame *fr)
 	talloc_free(mem);
 }
 
-static void
-renew_cpu(struct session *s)
-{
-	struct rlimit limit = { .rlim_max = RLIM_INFINITY };
-
-	limit.rlim_cur = CPU_SECONDS + s->bytes / BYTES_PER_CPU_SECOND;
-	if (s->pid > 0)
-		prlimit(s->pid, RLIMIT_CPU, &limit, NULL);
-}
-
-void
-uploads_credit(struct session *s, uint64_t bytes)
-{
-	s->bytes += bytes;
-	renew_cpu(s);
-}
-
 void
 uploads_show(struct session *s, const struct file *f)
 {
@@ -492,11 +475,9 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 	f->expected = expected <= INT64_MAX ? expected : 0;
 	size = size_on_disk(s->warden, f);
 	bytes = bytes < size ? bytes : size;
-	if (bytes > f->bytes)
-		s->bytes += bytes - f->bytes;
+	guard_credit(s, bytes > f->bytes ? bytes - f->bytes : 0);
 	f->bytes = bytes;
 	f->mtime = now_seconds();
-	renew_cpu(s);
 	uploads_show(s, f);
 	/* Each OPEN was told what was left then; several uploads at once share it. */
 	if (area_used(s->area, &files) - bytes + size <= s->quota_bytes)

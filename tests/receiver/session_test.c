@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -40,7 +41,9 @@ struct world {
 	struct { int pair, pidfd; pid_t pid; } sessions[SESSIONS_MAX];
 	char *fingerprints, *blob;
 	struct told closed;
-	unsigned n_closed, n_progress, n_revoked, n_reaped;
+	unsigned n_closed, n_progress, n_revoked, n_reaped, n_silent;
+	bool from_balancer; /* its connections are */
+	char *peers;        /* whom they were for */
 	uint64_t mtime, limit;
 	uint32_t newest_version; /* what a reader is told; 0 any */
 	enum talk_type at_progress; /* said to a session at its first PROGRESS */
@@ -232,6 +235,16 @@ progress(struct world *w, int pair, struct talk_frame *f)
 }
 
 static void
+peer(struct world *w, int pair, struct talk_frame *f)
+{
+	char *address = talk_take_text(&f->body, w->mem);
+	bool is_good = strcmp(address, "192.0.2.66") != 0;
+
+	w->peers = talloc_asprintf_append(w->peers, "[%s]", address);
+	reply(pair, f->id, is_good ? 0 : 3, is_good ? "" : "not from there");
+}
+
+static void
 answer(struct world *w, int pair, struct talk_frame *f)
 {
 	struct talk_out out;
@@ -245,6 +258,8 @@ answer(struct world *w, int pair, struct talk_frame *f)
 	case TALK_CLOSED: closed(w, pair, f); break;
 	case TALK_PROGRESS: progress(w, pair, f); break;
 	case TALK_REVOKED: w->n_revoked++; break;
+	case TALK_SILENT: w->n_silent++; break;
+	case TALK_PEER: peer(w, pair, f); break;
 	case TALK_TIMES:
 		talk_take_text(&f->body, w->mem);
 		w->mtime = bytes_u64(&f->body);
@@ -338,7 +353,7 @@ serve(struct world *w)
 	if (poll(p, 2 + 2 * n, 20) <= 0)
 		return;
 	if (p[0].revents != 0)
-		spawn(w, accept4(w->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), TALK_CONNECTION, "");
+		spawn(w, accept4(w->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), w->from_balancer ? TALK_PROXIED : TALK_CONNECTION, "");
 	if (p[1].revents != 0) {
 		assert_int_equal(talk_receive(w->spawner, &frame, &err), 1);
 		hear_spawner(w, &frame);
@@ -515,6 +530,7 @@ begin(void **state)
 	w->mem = w;
 	w->limit = UINT64_MAX;
 	w->notes = talloc_strdup(w, "");
+	w->peers = talloc_strdup(w, "");
 	w->dir = talloc_strdup(w, mkdtemp(dir));
 	command(talloc_asprintf(w, "cd %s && mkdir files && for k in host key other; do ssh-keygen -q -t ed25519 -N '' -C x -f $k; done && "
 	                        "echo receiver $(cat host.pub) >known", w->dir));
@@ -814,6 +830,123 @@ a_client_that_reads_nothing_is_not_asked_for_more(void **state)
 		says(said, "small");
 }
 
+/* ---- connections from a balancer ----------------------------------------------------------------------------------- */
+
+static int
+dial(struct world *w)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons((uint16_t)w->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+/* Sends that in pieces, and gives back what the server said: to its first line or its end. */
+static const char *
+knock(struct world *w, const char *bytes, size_t len, size_t size)
+{
+	char *said = talloc_zero_array(w, char, 1000);
+	int fd = dial(w);
+	ssize_t n = 0, got = 0;
+	time_t until = time(NULL) + PATIENCE;
+
+	for (size_t at = 0; at < len; at += size) {
+		assert_int_equal(write(fd, bytes + at, size > len - at ? len - at : size), size > len - at ? len - at : size);
+		serve(w);
+	}
+	while (time(NULL) < until && strchr(said, '\n') == NULL) {
+		serve(w);
+		got = recv(fd, said + n, 999 - (size_t)n, MSG_DONTWAIT);
+		if (got == 0 || (got < 0 && errno != EAGAIN))
+			break;
+		n += got > 0 ? got : 0;
+	}
+	close(fd);
+	wait_for_quiet(w);
+	return said;
+}
+
+static void
+a_balancer_says_whom_it_is_for(void **state)
+{
+	static const char line[] = "PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nSSH-2.0-x\r\n", local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+	                  relayed[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\14\300\0\2\11\300\0\2\10\1\2\0\26SSH-2.0-x\r\n",
+	                  shut_out[] = "PROXY TCP4 192.0.2.66 192.0.2.8 1 2\r\n";
+	struct world *w = *state;
+
+	w->from_balancer = true;
+	says(knock(w, line, sizeof(line) - 1, 1000), "SSH-2.0-");
+	says(knock(w, line, sizeof(line) - 1, 5), "SSH-2.0-");
+	says(knock(w, relayed, sizeof(relayed) - 1, 7), "SSH-2.0-");
+	assert_string_equal(w->peers, "[192.0.2.7][192.0.2.7][192.0.2.9]");
+	assert_int_equal(w->n_silent, 0);
+	says(knock(w, local, sizeof(local) - 1, 1000), "SSH-2.0-");
+	assert_int_equal(w->n_silent, 1); /* a health check: greeted, and gone */
+	assert_string_equal(knock(w, shut_out, sizeof(shut_out) - 1, 1000), "not from there\r\n");
+	assert_string_equal(w->peers, "[192.0.2.7][192.0.2.7][192.0.2.9][][192.0.2.66]");
+	assert_string_equal(w->notes, "");
+}
+
+/* Not one byte of SSH before it: a client that reaches us past the balancer is not taken for the balancer. */
+static void
+a_balancers_header_is_required(void **state)
+{
+	static const char *const others[] = { "SSH-2.0-OpenSSH_9.2\r\n", "GET / HTTP/1.0\r\n\r\n", "PROXY TCP4 192.0.2.7\r\n" };
+	struct world *w = *state;
+	int fd;
+
+	w->from_balancer = true;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_string_equal(knock(w, others[i], strlen(others[i]), 1000), "");
+	/* Nor one that stops in the middle; five seconds. */
+	assert_string_equal(knock(w, "PROXY TCP4 192.0", 16, 3), "");
+	assert_string_equal(w->peers, "");
+	says(w->notes, "no PROXY header");
+	/* Come and gone without a word: it only looked whether we are there. */
+	talloc_free(w->notes);
+	w->notes = talloc_strdup(w, "");
+	fd = dial(w);
+	serve(w);
+	close(fd);
+	wait_for_quiet(w);
+	assert_string_equal(w->notes, "");
+}
+
+/* The whole way, through a program that plays the balancer. */
+static void
+a_client_of_a_balancer_is_served(void **state)
+{
+	struct world *w = *state;
+	char *proxy = talloc_asprintf(w, "-oProxyCommand=bash -c 'exec 3<>/dev/tcp/127.0.0.1/%u; printf \"PROXY TCP6 2001:db8::7 ::1 1 2\\r\\n\" >&3; "
+	                              "cat <&3 & cat >&3; kill $!'", w->port);
+
+	w->from_balancer = true;
+	sftp_as(w, "m-1", "key", "put full.bak\n", proxy, 0);
+	is_whole(w);
+	assert_string_equal(w->peers, "[2001:db8::7]");
+}
+
+/* What costs a peer nothing, and what does: the warden hears of silence only. */
+static void
+only_silence_is_told(void **state)
+{
+	struct world *w = *state;
+	int fd = dial(w);
+
+	serve(w);
+	close(fd);
+	wait_for_quiet(w);
+	assert_int_equal(w->n_silent, 1);
+	says(knock(w, "", 0, 1), "SSH-2.0-"); /* it reads our version, and goes */
+	assert_int_equal(w->n_silent, 2);
+	knock(w, "x", 1, 1);
+	knock(w, "SSH-2.0-x\r\n", 11, 11);
+	sftp_as(w, "m-1", "other", "ls\n", NULL, 0);
+	sftp(w, "ls\n");
+	assert_int_equal(w->n_silent, 2);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, finish)
 
 int
@@ -824,7 +957,8 @@ main(void)
 		CASE(what_is_no_backup_is_refused_in_words), CASE(the_quota_is_said_in_words), CASE(strangers_stay_outside),
 		CASE(a_client_that_goes_leaves_a_partial), CASE(a_revoked_upload_fails_with_its_reason), CASE(a_session_ends_when_it_is_told),
 		CASE(a_reader_says_what_a_file_is), CASE(a_client_that_says_nothing_hurts_nobody), CASE(a_packet_size_of_ten_ends_the_session),
-		CASE(a_client_that_reads_nothing_is_not_asked_for_more),
+		CASE(a_client_that_reads_nothing_is_not_asked_for_more), CASE(a_balancer_says_whom_it_is_for), CASE(a_balancers_header_is_required),
+		CASE(a_client_of_a_balancer_is_served), CASE(only_silence_is_told),
 	};
 
 	log_begin("session_test");

@@ -58,7 +58,14 @@ die_with(pid_t parent)
 		_exit(1);
 }
 
-/* The process that stands for a session: it holds nothing and waits to be killed. */
+static void
+burn(int sig)
+{
+	for (volatile unsigned i = (unsigned)sig;; i++)
+		;
+}
+
+/* The process that stands for a session: it holds nothing and waits to be killed. With SIGUSR1 it turns for ever. */
 static pid_t
 stand_in(void)
 {
@@ -67,6 +74,8 @@ stand_in(void)
 	if (pid != 0)
 		return pid;
 	close_range(0, ~0u, 0);
+	signal(SIGUSR1, burn);
+	signal(SIGXCPU, SIG_IGN);
 	die_with(parent);
 	for (;;)
 		pause();
@@ -171,13 +180,23 @@ kill_warden(struct world *w)
 	close(w->spawner);
 }
 
+/* more: further keys. */
+static void
+write_keys(struct world *w, const char *more)
+{
+	char *path = talloc_asprintf(w, "%s/keys.json", w->spool);
+	FILE *f = fopen(path, "we");
+
+	fprintf(f, "{\"migrations\":[{\"id\":\"m-0001\",\"database\":\"Sa]l'es\",\"quota_bytes\":%d,\"quota_files\":%d,\"newest_version\":904}],"
+	        "\"keys\":[{\"migration\":\"m-0001\",\"blob\":\"AAA\",\"from\":[],\"expires\":null}%s]}", QUOTA, QUOTA_FILES, more);
+	fclose(f);
+}
+
 static int
 make_world(void **state)
 {
 	struct world *w = talloc_zero(NULL, struct world);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	char path[200];
-	FILE *f;
 
 	snprintf(w->dir, sizeof(w->dir), "%s/landfall-warden-XXXXXX", getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
 	assert_non_null(mkdtemp(w->dir));
@@ -185,17 +204,14 @@ make_world(void **state)
 	snprintf(w->ready, sizeof(w->ready), "%s/ready", w->dir);
 	snprintf(w->socket, sizeof(w->socket), "%s/spawner", w->dir);
 	mkdir(w->spool, 0700);
-	snprintf(path, sizeof(path), "%s/keys.json", w->spool);
-	f = fopen(path, "we");
-	fprintf(f, "{\"migrations\":[{\"id\":\"m-0001\",\"database\":\"Sa]l'es\",\"quota_bytes\":%d,\"quota_files\":%d,\"newest_version\":904}],"
-	        "\"keys\":[{\"migration\":\"m-0001\",\"blob\":\"AAA\",\"from\":[],\"expires\":null}]}", QUOTA, QUOTA_FILES);
-	fclose(f);
+	write_keys(w, "");
 	w->host_key = w->socket;
 	w->config.postgres.host = w->dir; /* no socket in it */
 	w->config.postgres.port = 5432;
 	w->config.postgres.database = w->config.postgres.receiver.user = (char *)(uintptr_t)"none";
 	w->config.receiver = (struct config_receiver){ .listen = (char *)(uintptr_t)"127.0.0.1:0", .host_keys = &w->host_key, .n_host_keys = 1,
-		.spool = w->spool, .max_sessions = 50, .max_sessions_per_migration = 16, .max_unauthenticated = 20, .min_free_bytes = 1 };
+		.spool = w->spool, .max_sessions = 50, .max_sessions_per_migration = 16, .max_unauthenticated = 20, .min_free_bytes = 1,
+		.max_unauthenticated_per_address = 20, .penalty_after = 10, .penalty_most_seconds = 60, .session_cpu_seconds = 120, .drain_seconds = 10 };
 	w->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", w->socket);
 	assert_int_equal(bind(w->listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
@@ -989,6 +1005,438 @@ a_settle_time_outlives_the_receiver(void **state)
 	assert_true(text_comes_to(w, p, "/receipts/a.txt.txt", "state   other"));
 }
 
+/* ---- who may come in ------------------------------------------------------------------------------------------------------ */
+
+static void
+restart(struct world *w)
+{
+	kill_warden(w);
+	start_warden(w);
+}
+
+/* From 127.0.0.host; loopback is a network of its own for each address. */
+static int
+dial_from(struct world *w, uint8_t host)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host) },
+	                   to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)w->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+static struct played *
+come_from(struct world *w, uint8_t host)
+{
+	int client = dial_from(w, host);
+	struct played *p = next_session(w);
+
+	p->client = client;
+	return p;
+}
+
+/* What a connection from there is told instead of a session; "" when there is one. */
+static const char *
+turned_away(struct world *w, uint8_t host)
+{
+	struct pollfd p[2] = { { dial_from(w, host), POLLIN, 0 }, { w->spawner, POLLIN, 0 } };
+	char *said = talloc_zero_array(w, char, 200);
+	struct played *in;
+
+	assert_true(poll(p, 2, PATIENCE_MS) > 0);
+	if (p[1].revents != 0) {
+		in = next_session(w);
+		in->client = p[0].fd;
+		return "";
+	}
+	assert_true(read(p[0].fd, said, 199) >= 0);
+	close(p[0].fd);
+	return said;
+}
+
+static void
+say(struct world *w, struct played *p, enum talk_type type, const char *text)
+{
+	static struct talk_out out;
+
+	put(w, &out, type);
+	if (text != NULL)
+		talk_text(&out, text);
+	send_out(p, &out);
+}
+
+/* Until the warden has seen it go: it reaps a session last. */
+static void
+is_gone(pid_t pid)
+{
+	for (int i = 0; i < PATIENCE_MS / 10 && kill(pid, 0) == 0; i++)
+		usleep(10000);
+	assert_int_equal(kill(pid, 0), -1);
+}
+
+static void
+fail_from(struct world *w, uint8_t host)
+{
+	struct played *p = come_from(w, host);
+
+	leave(p);
+	is_gone(p->pid);
+}
+
+static uint32_t
+log_in_with(struct world *w, struct played *p, enum talk_type type, const char *blob)
+{
+	static struct talk_out out;
+
+	put(w, &out, type);
+	talk_text(&out, "m-0001");
+	talk_text(&out, type == TALK_KEY ? "ssh-ed25519" : blob);
+	talk_text(&out, type == TALK_KEY ? blob : "test");
+	return ask(w, p, &out);
+}
+
+static void
+a_network_has_its_share_before_log_in(void **state)
+{
+	struct world *w = *state;
+	struct played *p[3];
+
+	w->config.receiver.max_unauthenticated_per_address = 3;
+	restart(w);
+	for (size_t i = 0; i < 3; i++)
+		p[i] = come_from(w, 2);
+	assert_non_null(strstr(turned_away(w, 2), "too many connections of your address"));
+	assert_string_equal(turned_away(w, 3), "");
+	/* Who has logged in does not count, nor who has gone. */
+	assert_int_equal(log_in_with(w, p[0], TALK_LOGIN, "AAA"), OK);
+	assert_string_equal(turned_away(w, 2), "");
+	assert_non_null(strstr(turned_away(w, 2), "too many connections of your address"));
+	leave(p[1]);
+	is_gone(p[1]->pid);
+	assert_string_equal(turned_away(w, 2), "");
+}
+
+static void
+who_has_most_gives_way_when_all_places_are_taken(void **state)
+{
+	struct world *w = *state;
+	struct played *few, *many[5];
+
+	w->config.receiver.max_unauthenticated = 6;
+	restart(w);
+	few = come_from(w, 3);
+	for (size_t i = 0; i < 5; i++)
+		many[i] = come_from(w, 2);
+	assert_non_null(strstr(turned_away(w, 2), "too many connections wait"));
+	assert_string_equal(turned_away(w, 4), "");
+	assert_false(hear(many[0]));
+	assert_string_equal(turned_away(w, 5), "");
+	assert_false(hear(many[1]));
+	assert_int_equal(log_in_with(w, few, TALK_LOGIN, "AAA"), OK);
+	assert_int_equal(log_in_with(w, many[2], TALK_LOGIN, "AAA"), OK);
+}
+
+static void
+failed_log_ins_shut_an_address_out(void **state)
+{
+	struct world *w = *state;
+	char exempt[] = "127.0.0.7", *list[] = { exempt };
+	int64_t until = time(NULL) + PATIENCE_MS / 1000;
+
+	w->config.receiver.penalty_after = 3;
+	w->config.receiver.exempt = list;
+	w->config.receiver.n_exempt = 1;
+	restart(w);
+	for (int i = 0; i < 4; i++) {
+		assert_string_equal(turned_away(w, 3), "");
+		fail_from(w, 2);
+		fail_from(w, 7);
+	}
+	assert_non_null(strstr(turned_away(w, 2), "too many failed log-ins from your address; try again in "));
+	assert_string_equal(turned_away(w, 3), "");
+	fail_from(w, 7); /* exempt: it comes in, again and again */
+	while (turned_away(w, 2)[0] != '\0' && time(NULL) < until)
+		usleep(100000);
+	assert_string_equal(turned_away(w, 2), ""); /* two seconds later */
+}
+
+/* As health checks do, several a second for years. */
+static void
+who_says_nothing_pays_nothing(void **state)
+{
+	struct world *w = *state;
+	struct played *p;
+
+	w->config.receiver.penalty_after = 1;
+	restart(w);
+	for (int i = 0; i < 10; i++) {
+		p = come_from(w, 2);
+		say(w, p, TALK_SILENT, NULL);
+		leave(p);
+		is_gone(p->pid);
+	}
+	fail_from(w, 2);
+	assert_string_equal(turned_away(w, 2), "");
+	fail_from(w, 2);
+	assert_non_null(strstr(turned_away(w, 2), "too many failed log-ins"));
+}
+
+static void
+a_migration_has_so_many_sessions(void **state)
+{
+	struct world *w = *state;
+	struct played *p[3];
+
+	w->config.receiver.max_sessions_per_migration = 2;
+	w->config.receiver.penalty_after = 1;
+	restart(w);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < 3; i++)
+			p[i] = come_from(w, 2);
+		assert_int_equal(log_in_with(w, p[0], TALK_LOGIN, "AAA"), OK);
+		assert_int_equal(log_in_with(w, p[1], TALK_LOGIN, "AAA"), OK);
+		assert_int_equal(log_in_with(w, p[2], TALK_LOGIN, "AAA"), 3);
+		assert_non_null(strstr(p[2]->message, "too many connections of this migration"));
+		/* It was the right key: no penalty. */
+		for (size_t i = 0; i < 3; i++) {
+			leave(p[i]);
+			is_gone(p[i]->pid);
+		}
+	}
+}
+
+/* ---- balancers ----------------------------------------------------------------------------------------------------------------- */
+
+static void
+with_balancer(struct world *w)
+{
+	static char range[] = "127.0.0.2/32", *list[] = { range };
+
+	w->config.receiver.proxies = list;
+	w->config.receiver.n_proxies = 1;
+	w->config.receiver.penalty_after = 1;
+	write_keys(w, ",{\"migration\":\"m-0001\",\"blob\":\"BBB\",\"from\":[\"192.0.2.0/24\"],\"expires\":null}");
+	restart(w);
+}
+
+static uint32_t
+peer(struct world *w, struct played *p, const char *address)
+{
+	static struct talk_out out;
+
+	put(w, &out, TALK_PEER);
+	talk_text(&out, address);
+	return ask(w, p, &out);
+}
+
+static void
+a_clients_address_is_its_balancers_word(void **state)
+{
+	struct world *w = *state;
+	struct played *p;
+
+	with_balancer(w);
+	p = come_from(w, 2);
+	assert_int_equal(p->kind, TALK_PROXIED);
+	assert_int_equal(peer(w, p, "192.0.2.9"), OK);
+	assert_int_equal(log_in_with(w, p, TALK_KEY, "BBB"), OK);
+	assert_int_equal(log_in_with(w, p, TALK_LOGIN, "BBB"), OK);
+	p = come_from(w, 2);
+	assert_int_equal(peer(w, p, "198.51.100.1"), OK);
+	assert_int_equal(log_in_with(w, p, TALK_KEY, "BBB"), 3);
+	/* That one pays, twice; its neighbours behind the balancer and the balancer itself do not. */
+	leave(p);
+	is_gone(p->pid);
+	p = come_from(w, 2);
+	assert_int_equal(peer(w, p, "198.51.100.1"), OK);
+	leave(p);
+	is_gone(p->pid);
+	p = come_from(w, 2);
+	assert_int_equal(peer(w, p, "198.51.100.1"), 3);
+	assert_non_null(strstr(p->message, "too many failed log-ins"));
+	p = come_from(w, 2);
+	assert_int_equal(peer(w, p, "198.51.100.2"), OK);
+	for (int i = 0; i < 5; i++) {
+		p = come_from(w, 2);
+		if (i > 2)
+			assert_int_equal(peer(w, p, ""), OK);
+		leave(p);
+		is_gone(p->pid);
+	}
+	assert_string_equal(turned_away(w, 2), "");
+	/* Not named: it is taken for what it is. */
+	assert_int_equal(come_from(w, 3)->kind, TALK_CONNECTION);
+}
+
+static void
+a_session_says_once_and_first_whom_it_is_for(void **state)
+{
+	struct world *w = *state;
+	struct played *p;
+
+	with_balancer(w);
+	p = come_from(w, 2);
+	say(w, p, TALK_PEER, "192.0.2.9' or 1");
+	assert_false(hear(p));
+	p = come_from(w, 2);
+	assert_int_equal(peer(w, p, "192.0.2.9"), OK);
+	say(w, p, TALK_PEER, "192.0.2.10");
+	assert_false(hear(p));
+	p = come_from(w, 2);
+	say(w, p, TALK_KEY, "m-0001");
+	assert_false(hear(p));
+	p = come_from(w, 3);
+	say(w, p, TALK_PEER, "192.0.2.9"); /* no balancer of ours */
+	assert_false(hear(p));
+	p = come_from(w, 3);
+	assert_int_equal(log_in_with(w, p, TALK_LOGIN, "AAA"), OK);
+	say(w, p, TALK_PEER, "192.0.2.9");
+	assert_false(hear(p));
+}
+
+/* ---- who may stay ---------------------------------------------------------------------------------------------------------------- */
+
+static void
+a_key_that_expires_ends_its_session(void **state)
+{
+	struct world *w = *state;
+	int64_t end = time(NULL) + 3;
+	struct played *p, *q;
+	struct opened x;
+	struct timespec now;
+
+	write_keys(w, talloc_asprintf(w, ",{\"migration\":\"m-0001\",\"blob\":\"BBB\",\"from\":[],\"expires\":%lld}", (long long)end));
+	restart(w);
+	p = come_from(w, 2);
+	assert_int_equal(log_in_with(w, p, TALK_LOGIN, "BBB"), OK);
+	q = log_in(w);
+	x = start_upload(w, p, "/half.bak", w->whole.mem, 1000);
+	progress(w, p, &x, 1000);
+	assert_false(hear(p));
+	clock_gettime(CLOCK_REALTIME, &now);
+	assert_true(now.tv_sec >= end);
+	/* Half a second by the clock; the machine may have other things to do. */
+	assert_true(now.tv_sec < end + 3);
+	assert_int_equal(size_of(w, q, "/half.bak"), 1000);
+	p = come_from(w, 2);
+	assert_int_equal(log_in_with(w, p, TALK_KEY, "BBB"), 3);
+}
+
+static bool
+is_quiet(const struct played *p, int ms)
+{
+	struct pollfd one = { .fd = p->pair, .events = POLLIN };
+
+	return poll(&one, 1, ms) == 0;
+}
+
+/* Both turn for ever and ignore the kernel's signal; one has told of bytes, which are worth ten seconds. */
+static void
+cpu_must_be_worth_its_bytes(void **state)
+{
+	enum { MUCH = 200 * 1000 * 1000 };
+	struct world *w = *state;
+	struct played *honest, *hostile, *other;
+	struct opened x;
+
+	w->config.receiver.session_cpu_seconds = 1;
+	write_keys(w, "");
+	assert_int_equal(system(talloc_asprintf(w, "sed -i 's/%d/%d/' %s/keys.json", QUOTA, 2 * MUCH, w->spool)), 0);
+	restart(w);
+	honest = log_in(w);
+	x = open_it(w, honest, "/big.bak", WRITE | CREAT);
+	assert_int_equal(ftruncate(x.fd, MUCH), 0);
+	progress(w, honest, &x, MUCH);
+	assert_int_equal(size_of(w, honest, "/big.bak"), MUCH);
+	hostile = log_in(w);
+	other = log_in(w);
+	kill(honest->pid, SIGUSR1);
+	kill(hostile->pid, SIGUSR1);
+	/* One second of CPU can take long on a machine that has other things to do. */
+	for (int i = 0; i < 9 && is_quiet(hostile, PATIENCE_MS); i++)
+		;
+	assert_false(hear(hostile));
+	is_gone(hostile->pid);
+	assert_int_equal(size_of(w, honest, "/big.bak"), MUCH);
+	assert_int_equal(size_of(w, other, "/big.bak"), MUCH);
+	assert_int_equal(kill(honest->pid, SIGKILL), 0);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------------------------ */
+
+static void
+hears_end(struct played *p)
+{
+	assert_true(hear(p));
+	assert_int_equal(p->frame.type, TALK_END);
+}
+
+static void
+ended_well(struct world *w)
+{
+	int status = -1;
+
+	assert_int_equal(waitpid(w->warden, &status, 0), w->warden);
+	assert_int_equal(status, 0);
+	close(w->spawner);
+}
+
+static void
+the_end_waits_for_open_uploads(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w), *idle = log_in(w);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)w->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct opened x = start_upload(w, p, "/late.bak", w->whole.mem, w->whole.len);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	kill(w->warden, SIGTERM);
+	hears_end(idle);
+	leave(idle);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_true(is_quiet(p, 300));
+	assert_int_equal(close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
+	hears_end(p);
+	leave(p);
+	ended_well(w);
+	start_warden(w);
+	assert_int_equal(size_of(w, log_in(w), "/late.bak"), w->whole.len);
+	assert_int_equal(journal_lines(w, "\"arrived\""), 1);
+}
+
+/* At the limit, or when it is asked a second time. */
+static void
+the_end_does_not_wait_for_ever(void **state)
+{
+	struct world *w = *state;
+	struct played *p;
+	struct opened x;
+	struct timespec from, to;
+
+	for (int twice = 0; twice < 2; twice++) {
+		w->config.receiver.drain_seconds = twice ? 1000 : 2;
+		restart(w);
+		p = log_in(w);
+		x = start_upload(w, p, talloc_asprintf(w, "/%d.bak", twice), w->whole.mem, 5000);
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		kill(w->warden, SIGTERM);
+		assert_true(is_quiet(p, 500));
+		if (twice)
+			kill(w->warden, SIGTERM);
+		hears_end(p);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		assert_true(twice || to.tv_sec - from.tv_sec >= 1);
+		assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 5000, "", "{}"), OK);
+		leave(p);
+		ended_well(w);
+		start_warden(w);
+		assert_int_equal(size_of(w, log_in(w), talloc_asprintf(w, "/%d.bak", twice)), 5000);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1004,6 +1452,11 @@ main(int argc, char **argv)
 		TEST(a_name_always_belongs_to_one_file), TEST(a_sidecar_is_compared_whichever_comes_first),
 		TEST(an_md5_is_taken_when_it_is_asked_for), TEST(odd_promises_are_none), TEST(other_files_count_when_nothing_more_came),
 		TEST(a_look_after_the_close_or_a_rename_says_it_went_well), TEST(a_settle_time_outlives_the_receiver),
+		TEST(a_network_has_its_share_before_log_in), TEST(who_has_most_gives_way_when_all_places_are_taken),
+		TEST(failed_log_ins_shut_an_address_out), TEST(who_says_nothing_pays_nothing), TEST(a_migration_has_so_many_sessions),
+		TEST(a_clients_address_is_its_balancers_word), TEST(a_session_says_once_and_first_whom_it_is_for),
+		TEST(a_key_that_expires_ends_its_session), TEST(cpu_must_be_worth_its_bytes), TEST(the_end_waits_for_open_uploads),
+		TEST(the_end_does_not_wait_for_ever),
 	};
 
 	if (argc > 2 && strcmp(argv[1], "--spawner") == 0)
