@@ -29,7 +29,7 @@ notify_end(struct db *db, const struct notice *n, const char *said, bool for_goo
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err, "update outbox set said = $2, state = case when $2::text is null then 'sent'"
 		"  when $3::boolean or now() - made_at > interval '1 day' then 'given-up' else 'waiting' end,"
-		" next_try = now() + least(interval '30 s' * power(2, attempts), interval '2 hours') where id = $1", db_int(mem, n->id), said,
+		" next_try = now() + least(interval '30 s' * power(2, least(attempts, 10)), interval '2 hours') where id = $1", db_int(mem, n->id), said,
 		db_bool(for_good));
 
 	talloc_free(mem);

@@ -105,15 +105,17 @@ copy(int from, int to)
 		bytes += n;
 	}
 	free(mem);
-	return n < 0 || put < 0 || mem == NULL ? -1 : bytes;
+	return n != 0 || mem == NULL ? -1 : bytes; /* anything but the end of the file */
 }
 
 static int
 put_in(struct outbox *o, int from, bool replaces, int64_t *bytes)
 {
 	char *fresh = talloc_asprintf(o->c->mem, ".%d.new", getpid());
-	int to = openat(o->dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640), code = CLI_FINE;
+	int to, code = CLI_FINE;
 
+	unlinkat(o->dir, fresh, 0); /* of one that was killed */
+	to = openat(o->dir, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (to < 0)
 		return cannot(o, o->folder);
 	if (!give_away(o, to) || (*bytes = copy(from, to)) < 0 || fsync(to) != 0)
