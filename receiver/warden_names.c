@@ -640,8 +640,12 @@ names_remove(struct session *s, struct talk_frame *fr)
 	else if (f->settling || f->writer != 0)
 		reply(s, fr->id, STATUS_FAILURE, "the file is being written");
 	else {
+		struct file *checked = f->promised[0] == '\0' ? NULL : others_target(f);
+
 		/* What has arrived stays in the vault: a name that goes takes no backup with it. */
 		uploads_replace(s->warden, f);
+		if (checked != NULL)
+			others_check(mem, s->warden, checked);
 		reply(s, fr->id, STATUS_OK, "");
 	}
 	talloc_free(mem);

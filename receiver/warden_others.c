@@ -75,7 +75,9 @@ others_check(TALLOC_CTX *mem, struct warden *w, struct file *f)
 	char *line = NULL, *verdict;
 	bool same = true, all = true, any = false;
 
-	for (struct file *s = f->area->files; s != NULL && is_settled(f); s = s->next) {
+	if (!is_settled(f))
+		return NULL;
+	for (struct file *s = f->area->files; s != NULL; s = s->next) {
 		if (!s->shown || s->promised[0] == '\0' || s->state != FILE_OTHER || others_target(s) != f ||
 		    (verdict = compare(mem, w, f, s, &same)) == NULL)
 			continue;
@@ -84,7 +86,8 @@ others_check(TALLOC_CTX *mem, struct warden *w, struct file *f)
 			line = verdict;
 		all = all && same;
 	}
-	if (any)
+	/* A checksum that was taken back disputes nothing any more. */
+	if (any || f->is_disputed)
 		keep_verdict(w, f, line, all);
 	return line;
 }

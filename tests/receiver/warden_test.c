@@ -903,6 +903,11 @@ a_sidecar_is_compared_whichever_comes_first(void **state)
 	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "is NOT what"));
 	p = come_back(w);
 	assert_non_null(strstr(text_of(w, p, "/receipts/b.bak.txt"), "NOT the same as in b.bak.SHA256"));
+	/* Without it there is nothing to say. */
+	assert_int_equal(one_path(w, p, TALK_REMOVE, "/b.bak.SHA256"), OK);
+	assert_null(strstr(text_of(w, p, "/STATUS.txt"), "is NOT what"));
+	assert_int_equal(sidecar(w, p, "/b.bak.SHA256", wrong), OK);
+	assert_non_null(strstr(text_of(w, p, "/STATUS.txt"), "is NOT what"));
 	/* The right one takes it back. */
 	assert_int_equal(sidecar(w, p, "/b.bak.SHA256", w->whole.sha256), OK);
 	assert_string_equal(p->message, "b.bak is what b.bak.SHA256 says");
