@@ -196,8 +196,11 @@ on_packed(struct bak *b)
 	if (sum != stored)
 		return bak_fail(b, BAK_END_DAMAGED, "the compressed record at byte %" PRIu64 " is damaged: its checksum is 0x%08X, its bytes "
 		                "give 0x%08X", f->record_at, stored, sum);
-	/* Exactly the size announced out of exactly the bytes there: at most two were left over in real records. */
-	if (!xpress_decode(&f->xpress, f->in + RECORD_HEAD, len, f->out, unpacked) || f->xpress.unread > 2)
+	/*
+	 * Exactly the size announced out of exactly the bytes there: at most two were left over in real records. The
+	 * sum does not cover the size, which the mark of the end gives away when it is wrong.
+	 */
+	if (!xpress_decode(&f->xpress, f->in + RECORD_HEAD, len, f->out, unpacked) || f->xpress.unread > 2 || !f->xpress.marked)
 		return bak_fail(b, BAK_END_DAMAGED, "the compressed record at byte %" PRIu64 " cannot be unpacked", f->record_at);
 	f->records.data++;
 	next_record(f);

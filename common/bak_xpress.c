@@ -203,6 +203,6 @@ xpress_decode(struct xpress *x, const uint8_t *in, size_t in_len, uint8_t *out, 
 		to += len;
 	}
 	x->unread = (size_t)(b.end - b.at);
-	x->beyond = b.beyond;
+	x->marked = next_symbol(x, &b) == MATCHES && b.beyond == 0;
 	return true;
 }

@@ -174,6 +174,18 @@ static bool torn(const struct victim *v, const struct page *p) { (void)v; return
 static bool allocated(const struct victim *v, const struct page *p) { return p->allocated && v->f.mem[p->at] == 1; }
 static bool is_free(const struct victim *v, const struct page *p) { return !p->allocated && map_of(v, p) != NULL && p->id > BOOT_PAGE; }
 
+/* Of its extent two more pages are allocated: without it they still say which one it is. The others may be remains of anything. */
+static bool
+of_many(const struct victim *v, const struct page *p)
+{
+	const struct page *first = v->pages + (p - v->pages) / EXTENT_PAGES * EXTENT_PAGES;
+	unsigned n = 0;
+
+	for (size_t k = 0; k < EXTENT_PAGES; k++)
+		n += allocated(v, &first[k]);
+	return allocated(v, p) && n >= 3;
+}
+
 /* One of those that are so, by chance; NULL when there is none. Pages of the system have rows of their own. */
 static const struct page *
 choose(const struct victim *v, bool (*is)(const struct victim *v, const struct page *p))
@@ -322,7 +334,7 @@ pages_swapped_in_extent(struct victim *v)
 static bool
 pages_swapped(struct victim *v)
 {
-	const struct page *a = choose(v, allocated), *b = choose(v, allocated);
+	const struct page *a = choose(v, of_many), *b = choose(v, of_many);
 
 	if (a == NULL || is_striped(v) || a->id / EXTENT_PAGES == b->id / EXTENT_PAGES)
 		return false;
@@ -1024,7 +1036,8 @@ static const struct {
 	{ "a record's bytes", "data", 28 + 200, 0x04, BAK_END_DAMAGED, "is damaged: its checksum is" },
 	{ "a record's checksum", "data", 24, 0x01, BAK_END_DAMAGED, "is damaged: its checksum is" },
 	{ "a record's length", "data", 2, 0x10, BAK_END_DAMAGED, "the compressed record at byte" },
-	{ "a record's unpacked size", "data", 1, 0x01, BAK_END_DAMAGED, "record at byte" },
+	{ "a record's unpacked size, a sector more or less", "data", 1, 0x01, BAK_END_DAMAGED, "record at byte" },
+	{ "a record's unpacked size, eight sectors more or less", "data", 1, 0x08, BAK_END_DAMAGED, "record at byte" },
 	{ "a record's kind", "data", 0, 0x02, BAK_END_DAMAGED, "no record begins at" },
 	{ "uninitialised bytes of a record's head", "data", 9, 0x80, BAK_END_WHOLE, "the server leaves old memory there" },
 	{ "padding", "fill", 24, 0x80, BAK_END_WHOLE, "padding means nothing" },
@@ -1051,15 +1064,24 @@ packed_files(TALLOC_CTX *mem, size_t *n)
 	return list;
 }
 
-/* Not the first of its kind but a record of pages; of padding and index there are few. */
+/*
+ * Not the first of its kind but a record of pages; of padding and index there are few. Nor the first of a set: where
+ * one may begin, what is no record of any kind is taken for bytes behind the backup.
+ */
 static const struct part *
 some_record(const struct part *records, size_t n, const char *id)
 {
+	const struct part *r;
 	size_t of_kind = 0;
 
 	for (size_t i = 0; i < n; i++)
 		of_kind += strcmp(records[i].id, id) == 0;
-	return part_of(records, n, id, strcmp(id, "data") == 0 ? 3 + chance((unsigned)of_kind / 2) : 0);
+	if (strcmp(id, "data") != 0)
+		return part_of(records, n, id, 0);
+	do
+		r = part_of(records, n, id, 3 + chance((unsigned)of_kind / 2));
+	while (strcmp(r[-1].id, id) != 0);
+	return r;
 }
 
 static void

@@ -84,7 +84,7 @@ what_is_packed_unpacks_to_the_same(void **state)
 			if (!xpress_decode(&x, packed, len, out, n))
 				fail_msg("content %zu of %zu bytes does not unpack", f, n);
 			assert_memory_equal(in, out, n);
-			assert_true(x.unread <= 2);
+			assert_true(x.unread <= 2 && x.marked);
 		}
 	free(in);
 	free(packed);

@@ -6,7 +6,7 @@
 
 enum {
 	SYMBOLS = 512, LONGEST = 15, LEAST_MATCH = 3, FARTHEST = 65535,
-	HASH_BITS = 13, CHAIN = 8, LENGTH_FIELD = 15,
+	HASH_BITS = 13, CHAIN = 8, LENGTH_FIELD = 15, END = 256, /* also a match of three at distance one */
 };
 
 /* len 0: the byte at that place as it is. */
@@ -234,6 +234,7 @@ xpress_write(const uint8_t *in, size_t len, uint8_t *out)
 	p->in = in;
 	p->len = len;
 	tokenise(p);
+	p->count[END]++;
 	choose_lengths(p);
 	number_codes(p);
 	for (unsigned i = 0; i < SYMBOLS / 2; i++)
@@ -248,6 +249,7 @@ xpress_write(const uint8_t *in, size_t len, uint8_t *out)
 		put_length(&w, t->len - LEAST_MATCH);
 		put_bits(&w, t->distance - (1u << bits_of(t->distance)), bits_of(t->distance));
 	}
+	put_bits(&w, p->code[END], p->bits[END]);
 	put_unit(w.unit, w.bits << (16 - w.n));
 	put_unit(w.next_unit, 0);
 	size = (size_t)(w.at - out);
