@@ -230,9 +230,14 @@ feed(struct upload *u, const void *mem, size_t len)
 {
 	struct err err = { 0 };
 
-	EVP_DigestUpdate(u->digest, mem, len);
-	bak_feed(u->bak, mem, len, &err);
 	u->fed += len;
+#ifdef UPLOAD_UNCHECKED /* what `make bench` measures the price of all this against */
+	len = 0;
+#endif
+	if (len > 0) {
+		EVP_DigestUpdate(u->digest, mem, len);
+		bak_feed(u->bak, mem, len, &err);
+	}
 	judge(u);
 }
 
