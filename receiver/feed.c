@@ -14,7 +14,7 @@
 #include "common/ask_intake.h"
 #include "common/log.h"
 
-enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 64 };
+enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256 };
 
 struct item { struct item *next; json_t *record; char *facts_path; };
 
@@ -28,7 +28,8 @@ struct feed {
 	unsigned n_progress;
 	json_t *keyring, *standing;
 	time_t keys_at, standing_at;
-	uint64_t fed;
+	uint64_t fed, remembered;
+	time_t remembered_at, progress_at;
 	int wake, kick;        /* wake: to the loop · kick: to this thread */
 	bool ends, away;
 };
@@ -61,7 +62,7 @@ load_own(struct feed *f)
 	FILE *in = fopen(path, "re");
 
 	if (in != NULL && fgets(line, sizeof(line), in) != NULL)
-		f->fed = strtoull(line, NULL, 10);
+		f->fed = f->remembered = strtoull(line, NULL, 10);
 	if (in != NULL)
 		fclose(in);
 	f->keyring = json_load_file(keys, 0, NULL);
@@ -69,11 +70,17 @@ load_own(struct feed *f)
 	talloc_free(keys);
 }
 
+/* Once a second: what was told and is not remembered is told again after a crash, which changes nothing. */
 static void
-remember_fed(struct feed *f)
+remember_fed(struct feed *f, bool now)
 {
-	char *path = spool_file(f, NULL, "fed"), text[32];
+	char *path, text[32];
 
+	if (f->fed == f->remembered || (!now && time(NULL) == f->remembered_at))
+		return;
+	path = spool_file(f, NULL, "fed");
+	f->remembered = f->fed;
+	f->remembered_at = time(NULL);
 	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)f->fed);
 	write_file(path, text);
 	talloc_free(path);
@@ -181,7 +188,7 @@ tell_one(struct feed *f, struct err *err)
 static bool
 tell_all(struct feed *f, struct err *err)
 {
-	bool any = false, good = true, more;
+	bool good = true, more;
 
 	for (;;) {
 		pthread_mutex_lock(&f->lock);
@@ -189,10 +196,9 @@ tell_all(struct feed *f, struct err *err)
 		pthread_mutex_unlock(&f->lock);
 		if (!more || !(good = tell_one(f, err)))
 			break;
-		any = true;
+		remember_fed(f, false);
 	}
-	if (any)
-		remember_fed(f);
+	remember_fed(f, false);
 	return good;
 }
 
@@ -202,6 +208,9 @@ tell_progress(struct feed *f, struct err *err)
 	struct intake_progress p;
 	bool good = true;
 
+	if (time(NULL) == f->progress_at)
+		return true;
+	f->progress_at = time(NULL);
 	for (;;) {
 		pthread_mutex_lock(&f->lock);
 		if (f->n_progress == 0 || !good) {
@@ -260,6 +269,7 @@ end_feed(struct feed *f)
 	if (write(f->kick, &one, sizeof(one)) < 0)
 		log_warning("the feed cannot be woken", NULL);
 	pthread_join(f->thread, NULL);
+	remember_fed(f, true);
 	return 0;
 }
 
@@ -287,6 +297,25 @@ feed_start(TALLOC_CTX *parent, const struct config *config, struct err *err)
 	return f;
 }
 
+static const char *
+text_of(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text == NULL ? "" : text;
+}
+
+/* With the lock held. It has ended: how far it was is of no interest any more. */
+static void
+drop_progress(struct feed *f, const char *key)
+{
+	for (unsigned i = 0; i < f->n_progress; i++)
+		if (strcmp(f->progress[i].key, key) == 0) {
+			f->progress[i] = f->progress[--f->n_progress];
+			return;
+		}
+}
+
 void
 feed_add(struct feed *f, json_t *record, const char *facts_path)
 {
@@ -302,6 +331,8 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 	item->record = record;
 	item->facts_path = talloc_strdup(item, facts_path);
 	pthread_mutex_lock(&f->lock);
+	if (strcmp(text_of(record, "state"), "receiving") != 0)
+		drop_progress(f, text_of(record, "key"));
 	*f->last = item;
 	f->last = &item->next;
 	pthread_mutex_unlock(&f->lock);

@@ -35,6 +35,7 @@ struct journal {
 	pthread_cond_t work, idle;
 	struct job *first, **last; /* to do */
 	struct job *finished, **finished_last;
+	bool hurry;           /* somebody waits for one of them */
 	bool busy, ends;
 };
 
@@ -226,6 +227,23 @@ write_group(struct journal *j, struct job *group)
 	talloc_free(text);
 }
 
+/* With the lock held: until there is something to write. False at the end. */
+static bool
+wait_for_work(struct journal *j)
+{
+	struct timespec until;
+
+	while (j->first == NULL && !j->ends)
+		pthread_cond_wait(&j->work, &j->lock);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += JOURNAL_LAZY_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (!j->hurry && !j->ends && pthread_cond_timedwait(&j->work, &j->lock, &until) == 0)
+		;
+	return j->first != NULL;
+}
+
 static void *
 run(void *ctx)
 {
@@ -236,12 +254,11 @@ run(void *ctx)
 	for (;;) {
 		struct job *group;
 
-		while (j->first == NULL && !j->ends)
-			pthread_cond_wait(&j->work, &j->lock);
-		if (j->first == NULL)
+		if (!wait_for_work(j))
 			break;
 		group = j->first;
 		j->first = NULL;
+		j->hurry = false;
 		j->last = &j->first;
 		j->busy = true;
 		pthread_mutex_unlock(&j->lock);
@@ -286,6 +303,7 @@ journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, cons
 {
 	struct journal *j = talloc_zero(parent, struct journal);
 	char *path = talloc_asprintf(j, "%s/journal.log", dir);
+	pthread_condattr_t steady;
 
 	j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (j->fd < 0) {
@@ -300,7 +318,9 @@ journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, cons
 	}
 	j->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&j->lock, NULL);
-	pthread_cond_init(&j->work, NULL);
+	pthread_condattr_init(&steady);
+	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+	pthread_cond_init(&j->work, &steady);
 	pthread_cond_init(&j->idle, NULL);
 	j->last = &j->first;
 	j->finished_last = &j->finished;
@@ -330,6 +350,7 @@ journal_add(struct journal *j, const struct journal_job *what)
 	pthread_mutex_lock(&j->lock);
 	*j->last = job;
 	j->last = &job->next;
+	j->hurry = j->hurry || !what->lazy;
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
 }
@@ -370,6 +391,8 @@ void
 journal_drain(struct journal *j)
 {
 	pthread_mutex_lock(&j->lock);
+	j->hurry = true;
+	pthread_cond_signal(&j->work);
 	while (j->first != NULL || j->busy)
 		pthread_cond_wait(&j->idle, &j->lock);
 	pthread_mutex_unlock(&j->lock);

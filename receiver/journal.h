@@ -16,6 +16,8 @@
 
 #include "common/err.h"
 
+enum { JOURNAL_LAZY_MS = 200 };
+
 struct journal;
 
 /* Called on the loop's thread (journal_finished) when the record and its file work are durable, or have failed. */
@@ -28,6 +30,7 @@ struct journal_job {
 	char *copy_from, *copy_to; /* copied (a new version that begins with an arrived file's bytes); NULL: none */
 	char *sync;                /* its folder is synced before the record is written; NULL: none */
 	char *remove;              /* unlinked at the end; NULL: none */
+	bool lazy;                 /* nobody waits for it: it goes with the next one, or within JOURNAL_LAZY_MS */
 	journal_done done;
 	void *ctx;
 };

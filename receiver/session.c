@@ -453,6 +453,7 @@ new_work(struct session *s, const struct talk_opened *opened, int fd, const char
 	w = talloc_zero(s->mem, struct work);
 	w->opened = *opened;
 	w->path = talloc_strdup(w, path);
+	w->told_at = time(NULL); /* what takes less than a second is told at its end */
 	w->seed_fd = -1;
 	if (opened->arrived)
 		w->seed_fd = fd;
@@ -1086,9 +1087,13 @@ call_turn(void *ctx, bool *busy)
 	for (unsigned c = 0; c < SSH_CHANNELS_MAX; c++)
 		if (s->talkers[c].sftp != NULL)
 			talk_on(s, c, busy);
-	for (struct work *w = s->works; w != NULL; w = w->next)
-		if (w->upload != NULL && upload_catch_up(w->upload, false))
+	for (struct work *w = s->works; w != NULL; w = w->next) {
+		if (w->upload == NULL)
+			continue;
+		if (upload_catch_up(w->upload, false))
 			*busy = true;
+		tell_progress(s, w); /* of a client that has stopped in the middle too */
+	}
 	return !s->ends;
 }
 

@@ -34,6 +34,7 @@ struct upload {
 	uint64_t front;
 	struct range part, before; /* where the dirty bytes lie; what is on its way to disk */
 	uint64_t dirty;
+	bool durable;            /* nothing was changed since the last fsync */
 	EVP_MD_CTX *digest;
 	struct bak *bak;
 	bool judged, failed;
@@ -110,6 +111,7 @@ static void
 distrust(struct upload *u)
 {
 	u->failed = true;
+	u->durable = false;
 	u->solid = u->low < u->solid ? u->low : u->solid;
 	u->n_ahead = 0;
 	if (ftruncate(u->fd, (off_t)u->solid) != 0)
@@ -318,6 +320,7 @@ upload_write(struct upload *u, uint64_t offset, const void *mem, size_t len, str
 		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
 	if (len == 0)
 		return true;
+	u->durable = false;
 	if (!write_all(u, offset, mem, len, err))
 		return false;
 	u->low = offset < u->low ? offset : u->low;
@@ -343,6 +346,7 @@ upload_truncate(struct upload *u, uint64_t size, struct err *err)
 		return err_set(err, ERR_REFUSED, 0, "%s", u->reason);
 	if (size > upload_size(u))
 		return true; /* a size said in advance: the bytes decide */
+	u->durable = false;
 	if (ftruncate(u->fd, (off_t)size) != 0)
 		return err_errno(err, errno, "%s", u->shown);
 	while (u->n_ahead > 0 && u->ahead[u->n_ahead - 1].from >= size)
@@ -359,8 +363,9 @@ upload_truncate(struct upload *u, uint64_t size, struct err *err)
 static bool
 make_durable(struct upload *u, struct err *err)
 {
-	if (fsync(u->fd) == 0)
-		return true;
+	/* sftp -f and others ask for it just before CLOSE; the second time costs the disk a turn all the same. */
+	if (u->durable || fsync(u->fd) == 0)
+		return u->durable = true;
 	err_errno(err, errno, "%s could not be made durable", u->shown);
 	distrust(u);
 	return false;
@@ -511,6 +516,7 @@ settle(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 {
 	/* What lies beyond a hole is cut off, so that the size tells a client where to resume. */
 	if (u->n_ahead > 0) {
+		u->durable = false;
 		if (ftruncate(u->fd, (off_t)u->solid) != 0)
 			return err_errno(err, errno, "%s", u->shown);
 		u->n_ahead = 0;

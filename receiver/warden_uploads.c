@@ -52,7 +52,8 @@ static void
 record(struct warden *w, struct file *f, bool removes)
 {
 	struct recorded *r = talloc_zero(NULL, struct recorded);
-	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r };
+	/* That it was opened: a small file's end comes at once, and says it too. */
+	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r, .lazy = !removes && f->state == FILE_RECEIVING };
 
 	if (removes)
 		job.remove = disk_in(w, r, f->area, "staging", f->key, "");
