@@ -73,15 +73,15 @@ $(foreach d,$(DAEMONS),$(eval $(call DAEMON,$(d))))
 # The command line lives beside the console, because they share their views.
 $(B)/landfall: $(B)/obj/console/cli_main.o $(B)/lib/console.a $(COMMON)
 
-standin: $(B)/landfall-standin $(B)/landfall-sql $(B)/kill_at.so
+standin: $(B)/landfall-standin $(B)/landfall-sql $(B)/kill_at.so $(B)/clock_at.so
 $(B)/lib/standin.a: $(call objects,$(call sources,tests/standin))
 $(B)/landfall-standin: $(B)/obj/tests/standin/main.o $(B)/lib/standin.a $(COMMON)
 
 # Runs T-SQL for tests and the demo; not installed.
 $(B)/landfall-sql: $(B)/obj/tests/sql/main.o $(COMMON)
 
-# Preloaded by tests/flow/kills; no sanitiser in it, so that it fits into every variant.
-$(B)/kill_at.so: tests/flow/kill_at.c
+# Preloaded by stories; no sanitiser in them, so that they fit into every variant.
+$(B)/%_at.so: tests/flow/%_at.c
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) -O2 -fPIC -shared -o $@ $< -ldl

@@ -7,6 +7,7 @@
 #include "common/ask_admin.h"
 #include "common/ask_plan.h"
 #include "common/ask_view.h"
+#include "common/clock.h"
 #include "common/text.h"
 #include "console/cli.h"
 #include "console/intake.h"
@@ -487,7 +488,7 @@ show_progress(const struct cli *c, json_t *run, char **last)
 static int
 wait_gates(struct cli *c, const struct waiting *w)
 {
-	time_t until = time(NULL) + w->seconds;
+	int64_t until = steady_seconds() + w->seconds;
 	char *last = NULL, *why = NULL;
 	int code = CLI_FINE, looks = 0;
 
@@ -511,7 +512,7 @@ wait_gates(struct cli *c, const struct waiting *w)
 			return CLI_FINE;
 		if (needed >= 0 && looks > needed)
 			return cli_fail(c, CLI_NOT_READY, "%s%s", never == NULL ? "" : never, why);
-		if (time(NULL) >= until)
+		if (steady_seconds() >= until)
 			return cli_fail(c, CLI_TIMED_OUT, "not ready within %ld s:\n%s", w->seconds, why);
 	}
 }
@@ -519,7 +520,7 @@ wait_gates(struct cli *c, const struct waiting *w)
 static int
 wait_online(struct cli *c, const struct waiting *w)
 {
-	time_t until = time(NULL) + w->seconds;
+	int64_t until = steady_seconds() + w->seconds;
 	char *last = NULL;
 	int code = CLI_FINE;
 
@@ -541,7 +542,7 @@ wait_online(struct cli *c, const struct waiting *w)
 			return CLI_FINE;
 		if (failed)
 			return cli_fail(c, CLI_FAILED, "%s", why);
-		if (time(NULL) >= until)
+		if (steady_seconds() >= until)
 			return cli_fail(c, CLI_TIMED_OUT, "not ONLINE within %ld s: %s", w->seconds, last);
 	}
 }
@@ -644,7 +645,7 @@ cmd_migration_verify(struct cli *c)
 	json_t *before, *now = NULL;
 	bool has_verdict = false;
 	long seconds;
-	time_t until;
+	int64_t until;
 	int64_t run;
 	int code = cli_take(c, options, 3, &id, 1, 1);
 
@@ -655,7 +656,7 @@ cmd_migration_verify(struct cli *c)
 	if ((before = view_report(c->db, id, kind, &err)) == NULL)
 		return cli_error(c, &err);
 	code = cli_act(c, id, run, "verify", json_object(), &said);
-	until = time(NULL) + seconds;
+	until = steady_seconds() + seconds;
 	while (code == CLI_FINE && wait) {
 		usleep(POLL_US);
 		json_decref(now);
@@ -667,7 +668,7 @@ cmd_migration_verify(struct cli *c)
 			code = verdict_code(said);
 			has_verdict = true;
 			break;
-		} else if (time(NULL) >= until) {
+		} else if (steady_seconds() >= until) {
 			code = cli_fail(c, CLI_TIMED_OUT, "not verified within %ld s", seconds);
 		}
 	}

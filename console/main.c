@@ -18,6 +18,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/ask_view.h"
+#include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
 #include "console/notify.h"
@@ -38,7 +39,8 @@ struct console {
 	/* What Postgres last said; shown, and called old, while it is away. */
 	json_t *queue, *migrations, *status;
 	json_t *seen; /* id -> {migration, history, at} */
-	time_t at, failed_at;
+	time_t at;
+	int64_t read_at, failed_at; /* steady seconds */
 	char away[500];
 };
 
@@ -65,14 +67,14 @@ answer(struct evhttp_request *req, int code, const char *type, const char *body)
 static bool
 is_resting(const struct console *c)
 {
-	return c->failed_at != 0 && time(NULL) - c->failed_at < REST_SECONDS;
+	return c->failed_at != 0 && steady_seconds() - c->failed_at < REST_SECONDS;
 }
 
 static bool
 failed(struct console *c, const struct err *err)
 {
 	snprintf(c->away, sizeof(c->away), "%s", err->text);
-	c->failed_at = time(NULL);
+	c->failed_at = steady_seconds();
 	return false;
 }
 
@@ -84,7 +86,7 @@ refresh(struct console *c)
 
 	if (is_resting(c))
 		return false;
-	if (time(NULL) == c->at)
+	if (steady_seconds() == c->read_at)
 		return true; /* a second old at most */
 	queue = view_queue(c->db, &err);
 	migrations = queue == NULL ? NULL : view_migrations(c->db, &err);
@@ -101,6 +103,7 @@ refresh(struct console *c)
 	c->migrations = migrations;
 	c->status = status;
 	c->at = time(NULL);
+	c->read_at = steady_seconds();
 	c->failed_at = 0;
 	return true;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/ask_intake.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256 };
@@ -27,9 +28,8 @@ struct feed {
 	struct intake_progress progress[PROGRESS_MAX];
 	unsigned n_progress;
 	json_t *keyring, *standing;
-	time_t keys_at, standing_at;
+	int64_t keys_at, standing_at, remembered_at, progress_at; /* steady seconds */
 	uint64_t fed, remembered;
-	time_t remembered_at, progress_at;
 	int wake, kick;        /* wake: to the loop · kick: to this thread */
 	bool ends, away;
 };
@@ -76,11 +76,11 @@ remember_fed(struct feed *f, bool now)
 {
 	char *path, text[32];
 
-	if (f->fed == f->remembered || (!now && time(NULL) == f->remembered_at))
+	if (f->fed == f->remembered || (!now && steady_seconds() == f->remembered_at))
 		return;
 	path = spool_file(f, NULL, "fed");
 	f->remembered = f->fed;
-	f->remembered_at = time(NULL);
+	f->remembered_at = steady_seconds();
 	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)f->fed);
 	write_file(path, text);
 	talloc_free(path);
@@ -98,7 +98,7 @@ fetch_keys(struct feed *f, struct err *err)
 
 	if (fresh == NULL)
 		return false;
-	f->keys_at = time(NULL);
+	f->keys_at = steady_seconds();
 	pthread_mutex_lock(&f->lock);
 	changed = !json_equal(fresh, f->keyring);
 	json_decref(f->keyring);
@@ -127,7 +127,7 @@ fetch_standing(struct feed *f, struct err *err)
 	pthread_mutex_lock(&f->lock);
 	json_decref(f->standing);
 	f->standing = fresh;
-	f->standing_at = time(NULL);
+	f->standing_at = steady_seconds();
 	pthread_mutex_unlock(&f->lock);
 	return true;
 }
@@ -208,9 +208,9 @@ tell_progress(struct feed *f, struct err *err)
 	struct intake_progress p;
 	bool good = true;
 
-	if (time(NULL) == f->progress_at)
+	if (steady_seconds() == f->progress_at)
 		return true;
-	f->progress_at = time(NULL);
+	f->progress_at = steady_seconds();
 	for (;;) {
 		pthread_mutex_lock(&f->lock);
 		if (f->n_progress == 0 || !good) {
@@ -227,7 +227,7 @@ tell_progress(struct feed *f, struct err *err)
 static bool
 turn(struct feed *f, bool woken, struct err *err)
 {
-	time_t now = time(NULL);
+	int64_t now = steady_seconds();
 
 	return ((!woken && now - f->keys_at < KEYS_SECONDS) || fetch_keys(f, err)) && tell_all(f, err) && tell_progress(f, err) &&
 	       (now - f->standing_at < STANDING_SECONDS || fetch_standing(f, err));
@@ -372,7 +372,7 @@ feed_standing(struct feed *f, bool *fresh)
 	json_t *o;
 
 	pthread_mutex_lock(&f->lock);
-	*fresh = time(NULL) - f->standing_at < 5 * STANDING_SECONDS;
+	*fresh = steady_seconds() - f->standing_at < 5 * STANDING_SECONDS;
 	o = json_incref(f->standing);
 	pthread_mutex_unlock(&f->lock);
 	return o;

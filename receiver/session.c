@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "receiver/place.h"
 #include "receiver/proxy.h"
@@ -51,7 +52,7 @@ struct work {
 	bool failed;
 	char *failure;
 	uint64_t told;
-	time_t told_at;
+	int64_t told_at;
 	char *path;             /* it was opened by */
 	bool has_mtime;         /* said by FSETSTAT; told when the file is closed */
 	uint32_t mtime;
@@ -149,7 +150,7 @@ ask(struct session *s, TALLOC_CTX *mem, char **message)
 {
 	struct pollfd p = { .fd = s->pair, .events = POLLIN };
 	struct err err = { 0 };
-	time_t until = time(NULL) + WARDEN_SECONDS;
+	int64_t until = steady_seconds() + WARDEN_SECONDS;
 	uint32_t id = s->asked, status;
 	int got;
 
@@ -158,7 +159,7 @@ ask(struct session *s, TALLOC_CTX *mem, char **message)
 	for (;;) {
 		int ready = poll(&p, 1, 1000);
 
-		if ((ready < 0 && errno != EINTR) || time(NULL) > until)
+		if ((ready < 0 && errno != EINTR) || steady_seconds() > until)
 			_exit(0);
 		if (ready <= 0)
 			continue;
@@ -310,7 +311,7 @@ tell_progress(struct session *s, struct work *w)
 	struct talk_out out;
 	struct err err = { 0 };
 	uint64_t solid = upload_solid(w->upload);
-	time_t now = time(NULL);
+	int64_t now = steady_seconds();
 	TALLOC_CTX *mem;
 
 	if (solid - w->told < PROGRESS_BYTES && (now == w->told_at || solid == w->told))
@@ -453,7 +454,7 @@ new_work(struct session *s, const struct talk_opened *opened, int fd, const char
 	w = talloc_zero(s->mem, struct work);
 	w->opened = *opened;
 	w->path = talloc_strdup(w, path);
-	w->told_at = time(NULL); /* what takes less than a second is told at its end */
+	w->told_at = steady_seconds(); /* what takes less than a second is told at its end */
 	w->seed_fd = -1;
 	if (opened->arrived)
 		w->seed_fd = fd;
@@ -1109,15 +1110,6 @@ new_session(int pair)
 }
 
 /* ---- a connection's beginning and end ------------------------------------------------------------------------------------------------------- */
-
-static int64_t
-steady_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /*
  * Only the header is taken from the socket, by looking first: what follows is the library's. PROXY_MORE when the

@@ -17,6 +17,8 @@
 #include <libssh/server.h>
 #include <openssl/rand.h>
 
+#include "common/clock.h"
+
 /*
  * What libssh 0.10.6 needs, tried out against the stock clients:
  *  - It never sets O_NONBLOCK on an accepted descriptor; a blocking one stops the whole loop.
@@ -67,7 +69,7 @@ struct ssh_link {
 	struct channel channels[SSH_CHANNELS_MAX];
 	bool is_in, is_dead, again;
 	int tries;
-	time_t begun, last_bytes, armed;
+	int64_t begun, last_bytes, armed; /* steady seconds */
 	char reason[200];
 };
 
@@ -190,7 +192,7 @@ on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int 
 
 	(void)session;
 	(void)channel;
-	l->last_bytes = time(NULL);
+	l->last_bytes = steady_seconds();
 	if (!is_stderr && c->is_sftp && !c->ended) {
 		if (!l->calls->wants(l->calls->ctx, c->number)) {
 			c->held = true;
@@ -328,7 +330,7 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 	l->fd = fd;
 	l->other_fd = other_fd;
 	l->calls = calls;
-	l->begun = l->last_bytes = time(NULL);
+	l->begun = l->last_bytes = steady_seconds();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
@@ -491,7 +493,7 @@ tend_channel(struct channel *c)
 static bool
 is_over(const struct ssh_link *l)
 {
-	time_t now = time(NULL);
+	int64_t now = steady_seconds();
 
 	too_late = (!l->is_in && now - l->begun > LOGIN_SECONDS) || now - l->last_bytes > IDLE_SECONDS;
 	return l->is_dead || (ssh_get_status(l->session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0 || too_late;
@@ -514,9 +516,9 @@ arm(struct ssh_link *l)
 {
 	const struct itimerval limit = { .it_value = { TURN_CPU_SECONDS, 0 } };
 
-	if (time(NULL) == l->armed)
+	if (steady_seconds() == l->armed)
 		return;
-	l->armed = time(NULL);
+	l->armed = steady_seconds();
 	setitimer(ITIMER_PROF, &limit, NULL);
 }
 

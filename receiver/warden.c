@@ -235,8 +235,8 @@ take_note(struct session *s, struct talk_frame *fr)
 	uint8_t level = bytes_u8(&fr->body);
 	char *text = talk_take_text(&fr->body, NULL);
 
-	if (now_seconds() != s->notes_since) {
-		s->notes_since = now_seconds();
+	if (steady_seconds() != s->notes_since) {
+		s->notes_since = steady_seconds();
 		s->notes = 0;
 	}
 	if (s->notes++ < NOTES_PER_SECOND) {

@@ -16,15 +16,6 @@
 enum { BYTES_PER_CPU_SECOND = 20 * 1000 * 1000, TIME_PER_CPU_TIME = 20, STRANGER_CPU_SECONDS = 10, CPU_GRACE_SECONDS = 2 };
 enum { PENALTY_FIRST_SECONDS = 2, PENALTY_FORGET_SECONDS = 60, REFUSALS_LOG_SECONDS = 10 };
 
-int64_t
-steady_seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
-
 /* ---- lists of the configuration ---------------------------------------------------------------------------------- */
 
 static bool

@@ -227,9 +227,10 @@ others_begin(struct warden *w)
 void
 others_tick(struct warden *w)
 {
-	int64_t now = now_seconds();
+	int64_t now = now_seconds(), most = PATIENCE * (int64_t)w->config->receiver.settle_seconds + SEEN_SECONDS;
 
-	if (w->next_settle == 0 || now < w->next_settle)
+	/* A clock that was set back must not make a file wait for as long as that: look at all of them again. */
+	if (w->next_settle == 0 || (now < w->next_settle && w->next_settle <= now + most))
 		return;
 	w->next_settle = 0;
 	begin_digests(w);
@@ -237,6 +238,8 @@ others_tick(struct warden *w)
 		for (struct file *f = a->files; f != NULL; f = f->next) {
 			if (f->settles_at == 0 || f->state != FILE_PARTIAL || f->writer != 0 || f->settling)
 				continue;
+			if (f->settles_at > now + most)
+				f->settles_at = now + w->config->receiver.settle_seconds;
 			if (now < settles_at(w, f)) {
 				due_at(w, now + 1);
 				continue;

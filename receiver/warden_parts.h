@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 
+#include "common/clock.h"
 #include "common/config.h"
 #include "receiver/address.h"
 #include "receiver/area.h"
@@ -80,7 +81,6 @@ struct warden {
 };
 
 int64_t now_seconds(void);
-int64_t steady_seconds(void); /* of a clock that is never set */
 struct session *session_of(struct warden *w, unsigned number);
 
 /* A file whose bytes are there is read by a locked-up process, which says what it is. Nobody else touches it meanwhile. */

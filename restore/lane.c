@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/tsql.h"
 #include "restore/run.h"
@@ -88,7 +89,7 @@ lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **to
 struct heard {
 	struct walk *walk;
 	const struct restore_step *step;
-	time_t told;
+	int64_t told;
 	size_t n;
 };
 
@@ -100,9 +101,9 @@ on_message(void *ctx, const struct mssql_message *m)
 
 	/* 3211 "N percent processed.": 100 comes long before the end, so it is not called done. */
 	if (m->number == 3211) {
-		if (time(NULL) != h->told)
+		if (steady_seconds() != h->told)
 			ask_step_percent(h->walk->db, &h->walk->lane->run, h->step->id, atoi(m->text), &err);
-		h->told = time(NULL);
+		h->told = steady_seconds();
 	} else if (h->n++ < MESSAGES_MAX) {
 		ask_message(h->walk->db, &h->walk->lane->run, h->step, m, &err);
 	}

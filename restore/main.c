@@ -50,13 +50,13 @@ wait_for_work(int ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)ms % 1000 * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&wake_lock);
 	if (!atomic_load(&worker.stop))
-		pthread_cond_timedwait(&wake, &wake_lock, &until);
+		pthread_cond_clockwait(&wake, &wake_lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&wake_lock);
 }
 

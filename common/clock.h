@@ -1,0 +1,26 @@
+/*
+ * The clock that nobody sets: for time limits, ages and rests. The other one, time(), jumps when it is corrected, and
+ * an hour's jump must end nobody's upload; it is for what people read and what is compared with a date.
+ */
+#ifndef LANDFALL_CLOCK_H
+#define LANDFALL_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t
+steady_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static inline int64_t
+steady_seconds(void)
+{
+	return steady_ms() / 1000;
+}
+
+#endif
