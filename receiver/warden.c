@@ -569,11 +569,12 @@ start_spawner(struct warden *w)
 	}
 	w->spawner_pid = fork();
 	if (w->spawner_pid == 0) {
-		/* Everything else is close-on-exec. */
+		/* All of ours are close-on-exec; so becomes what we were started with ourselves. */
 		if (pair[1] != SPAWNER_FD)
 			dup2(pair[1], SPAWNER_FD);
 		else
 			fcntl(pair[1], F_SETFD, 0);
+		close_range(SPAWNER_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 		execv("/proc/self/exe", argv);
 		_exit(127);
 	}
