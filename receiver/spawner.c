@@ -1,6 +1,7 @@
 #include "receiver/spawner.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,6 +33,26 @@ tell_spawned(int fd, uint32_t number, pid_t pid, int pidfd)
 		_exit(0);
 }
 
+static int nowhere = -1; /* /dev/null */
+
+/* A session's lines are frames to the warden, who bounds them: the log itself is no descriptor of its. */
+static void
+forget_outputs(void)
+{
+#ifdef __SANITIZE_ADDRESS__ /* what a sanitiser finds is to be read */
+	int last = STDOUT_FILENO;
+#else
+	int last = STDERR_FILENO;
+#endif
+
+	for (int fd = STDIN_FILENO; fd <= last; fd++) {
+		close(fd);
+		if (dup(nowhere) != fd)
+			_exit(1);
+	}
+	close(nowhere);
+}
+
 static void
 spawn(int fd, struct talk_frame *f)
 {
@@ -47,6 +68,7 @@ spawn(int fd, struct talk_frame *f)
 	pid = f->body.short_of || f->fds[0] < 0 || f->fds[1] < 0 ? -1 : fork();
 	if (pid == 0) {
 		close(fd);
+		forget_outputs();
 		if (!jail_session(&err))
 			_exit(1);
 		if (kind == TALK_DIGEST)
@@ -117,6 +139,8 @@ prepare(int fd, char **files, size_t n, struct err *err)
 	setlocale(LC_ALL, "C");
 	signal(SIGPIPE, SIG_IGN);
 	warn_of_an_old_library();
+	if ((nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)) <= STDERR_FILENO)
+		return err_set(err, ERR_OPERATOR, errno, "/dev/null cannot be opened, or the program was started without its three first descriptors");
 	if (!ssh_prepare(files, n, NULL, &fingerprints, err) || !jail_spawner(&landlock, err))
 		return false;
 	if (!landlock)
