@@ -126,9 +126,22 @@ replay_file(struct journal *j, const char *dir, void (*replay)(void *ctx, const 
 static bool
 fail(struct job *job, const char *what, const char *path)
 {
-	snprintf(job->why, sizeof(job->why), "%s %s: %s", what, path, strerror(errno));
+	snprintf(job->why, sizeof(job->why), "%s%s%s: %s", what, path[0] == '\0' ? "" : " ", path, strerror(errno));
 	job->good = false;
 	return false;
+}
+
+/* All or nothing; a disk that is full takes a part first and says so only the next time. */
+static bool
+write_whole(int fd, const char *text, size_t len, off_t at)
+{
+	ssize_t n = 1;
+
+	for (; len > 0 && (n = pwrite(fd, text, len, at)) > 0; text += n, len -= (size_t)n)
+		at += n;
+	if (n == 0)
+		errno = ENOSPC;
+	return len == 0;
 }
 
 static bool
@@ -149,11 +162,13 @@ write_facts(struct job *job)
 {
 	const char *path = job->what.facts_path, *text = job->what.facts;
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
+	bool good = fd >= 0 && write_whole(fd, text, strlen(text), 0) && fsync(fd) == 0;
 
+	if (!good)
+		fail(job, "cannot write", path);
 	if (fd >= 0)
 		close(fd);
-	return good ? sync_folder(job, path) : fail(job, "cannot write", path);
+	return good && sync_folder(job, path);
 }
 
 static bool
@@ -197,6 +212,7 @@ write_group(struct journal *j, struct job *group)
 	char *text = talloc_strdup(NULL, "");
 	off_t before = j->length;
 	bool good = true, any = false;
+	int why = 0;
 	size_t len;
 
 	for (struct job *job = group; job != NULL; job = job->next) {
@@ -213,13 +229,15 @@ write_group(struct journal *j, struct job *group)
 	}
 	len = strlen(text);
 	if (any) {
-		good = pwrite(j->fd, text, len, before) == (ssize_t)len && fdatasync(j->fd) == 0;
+		good = write_whole(j->fd, text, len, before) && fdatasync(j->fd) == 0;
+		why = errno;
 		if (good)
 			j->length += (off_t)len;
 		else if (ftruncate(j->fd, before) != 0)
 			log_error("the journal cannot be cut back", NULL);
 	}
 	for (struct job *job = group; job != NULL; job = job->next) {
+		errno = why;
 		if (!good && job->what.record != NULL)
 			fail(job, "the journal cannot be written", "");
 		after(job);
