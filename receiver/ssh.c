@@ -18,6 +18,7 @@
 #include <openssl/rand.h>
 
 #include "common/clock.h"
+#include "receiver/shim.h"
 
 /*
  * What libssh 0.10.6 needs, tried out against the stock clients:
@@ -340,6 +341,7 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 		talloc_free(l);
 		return NULL;
 	}
+	shim_take(fd);
 	ssh_set_blocking(l->session, 0);
 	ssh_set_counters(l->session, &raw, NULL);
 	l->server = (struct ssh_server_callbacks_struct){ .userdata = l, .auth_pubkey_function = on_key,
