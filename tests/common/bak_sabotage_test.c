@@ -685,7 +685,7 @@ load_all(void **state)
 {
 	static const struct backup_sample samples[] = {
 		{ 'D', 64, 9, false, false, true, 1 }, { 'D', 64, 9, true, false, true, 1 }, { 'L', 0, 200, false, false, false, 2 },
-		{ 'L', 0, 200, true, false, false, 2 }, { 'D', 64, 9, false, true, true, 3 },
+		{ 'L', 0, 200, true, false, false, 2 }, { 'D', 64, 9, false, true, true, 3 }, { 'D', 512, 9, false, false, true, 4 },
 	};
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct backup_file *real;
