@@ -25,7 +25,8 @@ struct feed {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	struct item *first, **last;
-	struct intake_progress progress[PROGRESS_MAX];
+	/* Of what is under way. A row that is not there yet takes none, so it is told again after the record that makes it. */
+	struct { struct intake_progress is; bool told; } progress[PROGRESS_MAX];
 	unsigned n_progress;
 	json_t *keyring, *standing;
 	int64_t keys_at, standing_at, remembered_at, progress_at; /* steady seconds */
@@ -148,6 +149,14 @@ read_facts(TALLOC_CTX *mem, const char *path)
 	return text;
 }
 
+static const char *
+text_of(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text == NULL ? "" : text;
+}
+
 /* The oldest record. False: Postgres is away and it must be told again. */
 static bool
 tell_one(struct feed *f, struct err *err)
@@ -179,6 +188,9 @@ tell_one(struct feed *f, struct err *err)
 	f->first = item->next;
 	if (f->first == NULL)
 		f->last = &f->first;
+	for (unsigned i = 0; i < f->n_progress; i++)
+		if (strcmp(f->progress[i].is.key, text_of(item->record, "key")) == 0)
+			f->progress[i].told = false;
 	pthread_mutex_unlock(&f->lock);
 	json_decref(item->record);
 	talloc_free(item);
@@ -202,26 +214,35 @@ tell_all(struct feed *f, struct err *err)
 	return good;
 }
 
+/* With the lock held: one that is to be told. */
+static bool
+next_progress(struct feed *f, struct intake_progress *p)
+{
+	for (unsigned i = 0; i < f->n_progress; i++)
+		if (!f->progress[i].told) {
+			f->progress[i].told = true;
+			*p = f->progress[i].is;
+			return true;
+		}
+	return false;
+}
+
 static bool
 tell_progress(struct feed *f, struct err *err)
 {
 	struct intake_progress p;
-	bool good = true;
+	bool good = true, any;
 
 	if (steady_seconds() == f->progress_at)
 		return true;
 	f->progress_at = steady_seconds();
-	for (;;) {
+	do {
 		pthread_mutex_lock(&f->lock);
-		if (f->n_progress == 0 || !good) {
-			pthread_mutex_unlock(&f->lock);
-			return good;
-		}
-		f->n_progress--;
-		p = f->progress[f->n_progress];
+		any = next_progress(f, &p);
 		pthread_mutex_unlock(&f->lock);
-		good = intake_progress(f->db, &p, err);
-	}
+		good = !any || intake_progress(f->db, &p, err);
+	} while (any && good);
+	return good;
 }
 
 static bool
@@ -297,20 +318,12 @@ feed_start(TALLOC_CTX *parent, const struct config *config, struct err *err)
 	return f;
 }
 
-static const char *
-text_of(const json_t *record, const char *key)
-{
-	const char *text = json_string_value(json_object_get(record, key));
-
-	return text == NULL ? "" : text;
-}
-
 /* With the lock held. It has ended: how far it was is of no interest any more. */
 static void
 drop_progress(struct feed *f, const char *key)
 {
 	for (unsigned i = 0; i < f->n_progress; i++)
-		if (strcmp(f->progress[i].key, key) == 0) {
+		if (strcmp(f->progress[i].is.key, key) == 0) {
 			f->progress[i] = f->progress[--f->n_progress];
 			return;
 		}
@@ -346,10 +359,12 @@ feed_progress(struct feed *f, const struct intake_progress *p)
 	unsigned i = 0;
 
 	pthread_mutex_lock(&f->lock);
-	while (i < f->n_progress && strcmp(f->progress[i].key, p->key) != 0)
+	while (i < f->n_progress && strcmp(f->progress[i].is.key, p->key) != 0)
 		i++;
-	if (i < PROGRESS_MAX)
-		f->progress[i] = *p;
+	if (i < PROGRESS_MAX) {
+		f->progress[i].is = *p;
+		f->progress[i].told = false;
+	}
 	if (i == f->n_progress && i < PROGRESS_MAX)
 		f->n_progress++;
 	pthread_mutex_unlock(&f->lock);
