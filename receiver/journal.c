@@ -72,6 +72,7 @@ cut_torn_end(struct journal *j, const char *dir, struct err *err)
 {
 	off_t end = lseek(j->fd, 0, SEEK_END), from = j->length;
 	char *path = talloc_asprintf(NULL, "%s/journal.cut-%lld", dir, (long long)time(NULL));
+	bool good = true;
 	ssize_t n = 1;
 	int fd;
 
@@ -83,7 +84,7 @@ cut_torn_end(struct journal *j, const char *dir, struct err *err)
 	while (fd >= 0 && n > 0 && from < end)
 		n = copy_file_range(j->fd, &from, fd, NULL, (size_t)(end - from), 0);
 	if (fd < 0 || from < end || fsync(fd) != 0 || ftruncate(j->fd, j->length) != 0) {
-		err_errno(err, errno, "the torn end of the journal cannot be kept as %s", path);
+		good = err_errno(err, errno, "the torn end of the journal cannot be kept as %s", path);
 	} else {
 		log_warning("the journal had a torn end, which was cut off and kept", "file", path, NULL);
 		j->length = lseek(j->fd, 0, SEEK_END);
@@ -91,7 +92,7 @@ cut_torn_end(struct journal *j, const char *dir, struct err *err)
 	if (fd >= 0)
 		close(fd);
 	talloc_free(path);
-	return err->text[0] == '\0';
+	return good;
 }
 
 static bool

@@ -43,6 +43,24 @@ a_hole_is_cut_off_after_a_kill(void **state)
 	assert_true(size_of(w, p, "/holed.bak") >= from - 65536);
 }
 
+/* While Postgres is away, which is no error here. */
+static void
+a_torn_journal_is_no_reason_not_to_start(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	FILE *f;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	kill_warden(w);
+	f = fopen(talloc_asprintf(w, "%s/journal.log", w->spool), "ae");
+	assert_non_null(f);
+	fputs("0123456789abcdef {\"t\":\"fi", f);
+	fclose(f);
+	start_warden(w);
+	assert_int_equal(size_of(w, log_in(w), "/a.bak"), w->whole.len);
+}
+
 static struct played *
 left_open(struct world *w, const char *path)
 {
@@ -897,7 +915,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
-		TEST(what_was_acknowledged_is_there_after_a_kill), TEST(a_hole_is_cut_off_after_a_kill),
+		TEST(what_was_acknowledged_is_there_after_a_kill), TEST(a_hole_is_cut_off_after_a_kill), TEST(a_torn_journal_is_no_reason_not_to_start),
 		TEST(what_nobody_closed_is_read_again_and_arrives_if_whole), TEST(a_reader_is_nobody),
 		TEST(a_client_that_resumes_does_not_wait_for_a_reader), TEST(odd_facts_hurt_nobody),
 		TEST(a_file_that_is_still_held_does_not_arrive), TEST(a_session_that_lets_go_of_the_warden_is_killed),
