@@ -137,6 +137,7 @@ area_remove_folder(struct area *area, const char *path)
 {
 	for (size_t i = 0; i < area->n_folders; i++)
 		if (strcmp(area->folders[i], path) == 0) {
+			talloc_free(area->folders[i]);
 			area->folders[i] = area->folders[--area->n_folders];
 			return;
 		}

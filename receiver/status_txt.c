@@ -3,9 +3,13 @@
 #include <string.h>
 
 #include "common/advice.h"
+#include "common/bak.h"
 #include "common/text.h"
 #include "common/tsql.h"
 #include "receiver/sidecar.h"
+
+/* In one line, which goes to a client in one message. */
+enum { NAMED_SETS_MAX = 10 };
 
 static const char *
 safe(TALLOC_CTX *mem, const json_t *o, const char *key)
@@ -60,9 +64,9 @@ add_advice(TALLOC_CTX *mem, char *s, const struct file *f, const char *database,
 		const char *word = json_string_value(json_array_get(f->findings, i)), *says = advice_sentence(word);
 		char *tsql = advice_tsql(mem, word, database), *save = NULL;
 
-		s = talloc_asprintf_append(s, "%snote: %s%s%s\n", indent, text_shown(mem, word), says == NULL ? "" : ": ", says == NULL ? "" : says);
+		s = talloc_asprintf_append_buffer(s, "%snote: %s%s%s\n", indent, text_shown(mem, word), says == NULL ? "" : ": ", says == NULL ? "" : says);
 		for (char *line = tsql == NULL ? NULL : strtok_r(tsql, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
-			s = talloc_asprintf_append(s, "%s  %s\n", indent, text_shown(mem, line));
+			s = talloc_asprintf_append_buffer(s, "%s  %s\n", indent, text_shown(mem, line));
 	}
 	return s;
 }
@@ -73,9 +77,9 @@ list_files(TALLOC_CTX *mem, const struct area *area, const char *database, char 
 	for (const struct file *f = area->files; f != NULL; f = f->next) {
 		if (!f->shown)
 			continue;
-		s = talloc_asprintf_append(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
+		s = talloc_asprintf_append_buffer(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
 		if (f->reason != NULL)
-			s = talloc_asprintf_append(s, "                    %s\n", text_shown(mem, f->reason));
+			s = talloc_asprintf_append_buffer(s, "                    %s\n", text_shown(mem, f->reason));
 		s = add_advice(mem, s, f, database, "                    ");
 	}
 	return s;
@@ -88,35 +92,36 @@ status_text(TALLOC_CTX *parent, const struct area *area, const char *database, c
 	const json_t *gaps = json_object_get(standing, "gaps");
 
 	if (standing == NULL)
-		s = talloc_asprintf_append(s, "Stage: not known at the moment (the database of jobs cannot be reached).\n"
-		                           "Uploads go on and will be recorded.\n");
+		s = talloc_asprintf_append_buffer(s, "Stage: not known at the moment (the database of jobs cannot be reached).\n"
+		                                  "Uploads go on and will be recorded.\n");
 	else {
-		s = talloc_asprintf_append(s, "Stage: %s\n", safe(parent, standing, "stage"));
+		s = talloc_asprintf_append_buffer(s, "Stage: %s\n", safe(parent, standing, "stage"));
 		if (json_is_string(json_object_get(standing, "hold")))
-			s = talloc_asprintf_append(s, "On hold: %s\n", safe(parent, standing, "hold"));
+			s = talloc_asprintf_append_buffer(s, "On hold: %s\n", safe(parent, standing, "hold"));
 		if (json_is_string(json_object_get(standing, "waits_for")))
-			s = talloc_asprintf_append(s, "Waiting for: %s\n", safe(parent, standing, "waits_for"));
+			s = talloc_asprintf_append_buffer(s, "Waiting for: %s\n", safe(parent, standing, "waits_for"));
 		for (size_t i = 0; i < json_array_size(gaps); i++)
-			s = talloc_asprintf_append(s, "Missing: %s\n", safe(parent, json_array_get(gaps, i), "text"));
-		s = talloc_asprintf_append(s, "Restored: %lld backups\n", (long long)json_integer_value(json_object_get(standing, "restored")));
+			s = talloc_asprintf_append_buffer(s, "Missing: %s\n", safe(parent, json_array_get(gaps, i), "text"));
+		s = talloc_asprintf_append_buffer(s, "Restored: %lld backups\n", (long long)json_integer_value(json_object_get(standing, "restored")));
 		if (json_is_string(json_object_get(standing, "verdict")))
-			s = talloc_asprintf_append(s, "Verification: %s\n", safe(parent, standing, "verdict"));
+			s = talloc_asprintf_append_buffer(s, "Verification: %s\n", safe(parent, standing, "verdict"));
 	}
-	return list_files(parent, area, database, talloc_asprintf_append(s, "\nFiles:\n"));
+	return list_files(parent, area, database, talloc_asprintf_append_buffer(s, "\nFiles:\n"));
 }
 
 char *
 status_what(TALLOC_CTX *parent, const json_t *facts)
 {
-	char *s = NULL;
-	const json_t *set;
+	const json_t *sets = json_object_get(facts, "sets"), *set;
+	char *s = talloc_strdup(parent, "");
+	size_t n = json_array_size(sets);
 
-	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
-		set = json_array_get(json_object_get(facts, "sets"), i);
-		s = talloc_asprintf(parent, "%s%s%s backup of %s from %s", s == NULL ? "" : s, s == NULL ? "" : "; ", safe(parent, set, "BackupTypeDescription"),
-		                    safe(parent, set, "DatabaseName"), safe(parent, set, "ServerName"));
+	for (size_t i = 0; i < n && i < NAMED_SETS_MAX; i++) {
+		set = json_array_get(sets, i);
+		s = talloc_asprintf_append_buffer(s, "%s%s backup of %s from %s", i == 0 ? "" : "; ", safe(parent, set, "BackupTypeDescription"),
+		                                  safe(parent, set, "DatabaseName"), safe(parent, set, "ServerName"));
 	}
-	return s == NULL ? talloc_strdup(parent, "") : s;
+	return n <= NAMED_SETS_MAX ? s : talloc_asprintf_append_buffer(s, "; and %zu more", n - NAMED_SETS_MAX);
 }
 
 /* What a sidecar says of a file. */
@@ -138,22 +143,23 @@ status_receipt(TALLOC_CTX *parent, const struct file *f, const char *database, c
 {
 	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_shown(parent, f->path + 1), file_state_word(f->state),
 	                          (unsigned long long)f->bytes);
-	const json_t *set;
+	const json_t *sets = json_object_get(facts, "sets"), *set;
 
 	if (f->sha256[0] != '\0')
-		s = talloc_asprintf_append(s, "  sha256  %s\n", f->sha256);
+		s = talloc_asprintf_append_buffer(s, "  sha256  %s\n", f->sha256);
 	for (const struct file *o = f->area->files; o != NULL; o = o->next)
 		if (o->shown && o->promised[0] != '\0' && strncmp(o->path, f->path, strlen(f->path)) == 0 && sidecar_stem(o->path) == strlen(f->path))
-			s = talloc_asprintf_append(s, "  checked %s\n", compared(parent, f, o));
+			s = talloc_asprintf_append_buffer(s, "  checked %s\n", compared(parent, f, o));
 	if (f->reason != NULL)
-		s = talloc_asprintf_append(s, "  reason  %s\n", text_shown(parent, f->reason));
+		s = talloc_asprintf_append_buffer(s, "  reason  %s\n", text_shown(parent, f->reason));
 	s = add_advice(parent, s, f, database, "  ");
-	for (size_t i = 0; i < json_array_size(json_object_get(facts, "sets")); i++) {
-		set = json_array_get(json_object_get(facts, "sets"), i);
-		s = talloc_asprintf_append(s, "  set %zu   %s backup of %s from %s\n          taken %s to %s, LSN %s to %s\n", i + 1,
-		                           safe(parent, set, "BackupTypeDescription"), safe(parent, set, "DatabaseName"), safe(parent, set, "ServerName"),
-		                           safe(parent, set, "BackupStartDate"), safe(parent, set, "BackupFinishDate"), safe(parent, set, "FirstLSN"),
-		                           safe(parent, set, "LastLSN"));
+	/* No reader says more; a session that was taken over might. */
+	for (size_t i = 0; i < json_array_size(sets) && i < BAK_SETS_MAX; i++) {
+		set = json_array_get(sets, i);
+		s = talloc_asprintf_append_buffer(s, "  set %zu   %s backup of %s from %s\n          taken %s to %s, LSN %s to %s\n", i + 1,
+		                                  safe(parent, set, "BackupTypeDescription"), safe(parent, set, "DatabaseName"),
+		                                  safe(parent, set, "ServerName"), safe(parent, set, "BackupStartDate"),
+		                                  safe(parent, set, "BackupFinishDate"), safe(parent, set, "FirstLSN"), safe(parent, set, "LastLSN"));
 	}
 	return s;
 }

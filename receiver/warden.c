@@ -197,7 +197,8 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	const char *blob = for_good ? second : third;
 	json_t *keyring = feed_keyring(s->warden->feed);
 	struct talk_out out;
-	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds(), &s->until);
+	int64_t until;
+	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds(), &until);
 	const char *why = "";
 
 	if (good && for_good && !has_room_for(s->warden, user)) {
@@ -210,6 +211,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 		good = !s->is_in && strlen(blob) < sizeof(s->blob) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
 		if (good) {
 			s->is_in = true;
+			s->until = until;
 			strcpy(s->blob, blob);
 			snprintf(s->software, sizeof(s->software), "%s", text_escaped(mem, third));
 			s->area = area_of(&s->warden->areas, user);

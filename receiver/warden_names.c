@@ -527,8 +527,10 @@ list_area(struct session *s, TALLOC_CTX *mem, struct listing *l, const char *pat
 	for (size_t i = 0; strcmp(path, "/") == 0 && i < sizeof(own) / sizeof(own[0]); i++)
 		if (attrs_of(s, mem, own[i], &a))
 			add_entry(l, own[i] + 1, &a);
+	/* Not looked up again: a customer may have thousands of them, and everybody waits for this loop. */
+	a = (struct talk_attrs){ 0, MODE_FOLDER, (uint64_t)now_seconds() };
 	for (size_t i = 0; i < s->area->n_folders; i++)
-		if (is_child(path, s->area->folders[i]) && attrs_of(s, mem, s->area->folders[i], &a))
+		if (is_child(path, s->area->folders[i]))
 			add_entry(l, place_base(s->area->folders[i]), &a);
 	for (struct file *f = s->area->files; f != NULL; f = f->next)
 		if (f->shown && is_child(path, f->path)) {
@@ -719,7 +721,7 @@ names_times(struct session *s, struct talk_frame *fr)
 	uint64_t mtime = bytes_u64(&fr->body);
 	struct file *f = path == NULL ? NULL : area_find(s->area, path);
 
-	if (f == NULL && (path == NULL || !area_is_folder(s->area, path)))
+	if (fr->body.short_of || (f == NULL && (path == NULL || !area_is_folder(s->area, path))))
 		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
 	else {
 		if (f != NULL && mtime <= UINT32_MAX)
@@ -778,10 +780,16 @@ names_seed(struct session *s, struct talk_frame *fr)
 	struct file *old = area_by_number(&s->warden->areas, bytes_u64(&fr->body)), *f;
 	struct seeding *x;
 	struct journal_job job = { .done = on_seeded };
+	const char *why;
 
 	if (fr->body.short_of || old == NULL || old->area != s->area || old->state != FILE_ARRIVED || !old->shown ||
 	    old->settling) {
 		reply(s, fr->id, STATUS_FAILURE, "the file has changed; open it again");
+		return;
+	}
+	/* OPEN asked for it, but that may be long ago, and for another file. */
+	if ((why = why_not_write(s, old->path, OPEN_WRITE, old)) != NULL) {
+		reply(s, fr->id, STATUS_FAILURE, why);
 		return;
 	}
 	x = talloc_zero(NULL, struct seeding);

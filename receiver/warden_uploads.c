@@ -15,7 +15,8 @@
 #include "common/text.h"
 #include "receiver/status_txt.h"
 
-enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50 };
+/* Of facts: more values than the reader can keep, which a session that was taken over may send; each costs memory when parsed. */
+enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50, FACTS_VALUES_MAX = 2000000 };
 
 static const char over_quota[] = "over the quota of this migration; ask for a larger one";
 
@@ -323,12 +324,17 @@ static char *
 take_facts(struct talk_frame *fr, TALLOC_CTX *mem)
 {
 	off_t size = fr->fds[0] < 0 ? -1 : lseek(fr->fds[0], 0, SEEK_END);
+	size_t values = 0;
 	char *text;
 
 	if (size <= 0 || size > TALK_FACTS_MAX)
 		return talloc_strdup(mem, "{}");
 	text = talloc_size(mem, (size_t)size + 1);
 	if (pread(fr->fds[0], text, (size_t)size, 0) != size)
+		return talloc_strdup(mem, "{}");
+	for (off_t i = 0; i < size; i++)
+		values += text[i] == ',';
+	if (values > FACTS_VALUES_MAX)
 		return talloc_strdup(mem, "{}");
 	text[size] = '\0';
 	return text;
@@ -421,6 +427,16 @@ as_on_disk(struct warden *w, const struct file *f, uint64_t said)
 	return size;
 }
 
+static void
+let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
+{
+	f->bytes = as_on_disk(w, f, bytes);
+	f->writer = 0;
+	f->state = FILE_PARTIAL;
+	area_set_reason(f, why);
+	uploads_record(w, f);
+}
+
 void
 uploads_closed(struct session *s, struct talk_frame *fr)
 {
@@ -438,11 +454,16 @@ uploads_closed(struct session *s, struct talk_frame *fr)
 		/* Its bytes are somebody else's now. */
 		reply(s, fr->id, STATUS_FAILURE, f == NULL || f->state == FILE_GONE ? "the name has gone to a newer upload"
 		      : f->area == s->area && f->reason != NULL ? f->reason : "resumed from another connection");
+	} else if (verdict == TALK_WHOLE && size_on_disk(s->warden, f) != bytes) {
+		f->settling = false;
+		let_go(s->warden, f, bytes, "the file on disk is not as long as was said");
+		uploads_settled(s->warden, f->number);
+		reply(s, fr->id, STATUS_FAILURE, f->reason);
 	} else {
-		f->bytes = verdict == TALK_WHOLE ? bytes : as_on_disk(s->warden, f, bytes);
 		snprintf(f->sha256, sizeof(f->sha256), "%s", strlen(sha) == 64 && strspn(sha, "0123456789abcdef") == 64 ? sha : "");
 		if (verdict == TALK_WHOLE && f->sha256[0] == '\0')
 			verdict = TALK_PARTIAL;
+		f->bytes = verdict == TALK_WHOLE ? bytes : as_on_disk(s->warden, f, bytes);
 		settle(s->warden, f, s, fr->id, (enum talk_verdict)verdict, reason, facts);
 	}
 	talloc_free(mem);
@@ -488,16 +509,6 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 	talk_text(&out, over_quota);
 	if (!talk_send(s->pair, &out, &err))
 		session_end(s, "it does not listen");
-}
-
-static void
-let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
-{
-	f->bytes = as_on_disk(w, f, bytes);
-	f->writer = 0;
-	f->state = FILE_PARTIAL;
-	area_set_reason(f, why);
-	uploads_record(w, f);
 }
 
 void
