@@ -6,11 +6,14 @@
 
 #include "common/text.h"
 
+/* C0, DEL, and C1, which in UTF-8 is C2 80 to C2 9F: terminals take 9B for ESC [. */
 static bool
 has_control(const char *path, size_t len)
 {
+	const unsigned char *p = (const unsigned char *)path;
+
 	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)path[i] < 0x20 || path[i] == 0x7F || path[i] == '\\')
+		if (p[i] < 0x20 || p[i] == 0x7F || p[i] == '\\' || (p[i] == 0xC2 && i + 1 < len && p[i + 1] < 0xA0))
 			return true;
 	return false;
 }

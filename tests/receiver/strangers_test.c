@@ -21,9 +21,10 @@ names_lead_nowhere_else(void **state)
 {
 	static const struct { const char *in, *out; } cases[] = {
 		{ "", "/" }, { ".", "/" }, { "/", "/" }, { "a", "/a" }, { "/a//b/./c", "/a/b/c" }, { "../../etc/passwd", "/etc/passwd" },
-		{ "a/../../b", "/b" }, { "/a/..", "/" }, { "..", "/" }, { "a/b/../..", "/" },
+		{ "a/../../b", "/b" }, { "/a/..", "/" }, { "\xc2\xa0\xc3\x9f", "/\xc2\xa0\xc3\x9f" }, { "..", "/" }, { "a/b/../..", "/" },
 	};
-	static const char *const bad[] = { "a\nb", "a\\b", "\x7f", "a\x1b[2J", "\xff\xfe" };
+	static const char *const bad[] = { "a\nb", "a\\b", "\x7f", "a\x1b[2J", "\xff\xfe", "a\xc2\x9b" "2J", "\xc2\x80", "\xc2\x9f",
+		"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xe2\x82", "\xf4\x90\x80\x80", "a\xc2" };
 	struct err err = { 0 };
 	char longest[300];
 
