@@ -207,29 +207,37 @@ after(struct job *job)
 
 /* ---- the thread ---------------------------------------------------------------------------------------------------- */
 
+/* In a flood a group has many thousands of lines, so the room for them doubles. */
+static void
+add_line(char **text, size_t *len, json_t *record, uint64_t seq)
+{
+	char *line = line_of(record, seq);
+	size_t n = strlen(line);
+
+	if (*len + n > talloc_get_size(*text))
+		*text = talloc_realloc(NULL, *text, char, 2 * (*len + n));
+	memcpy(*text + *len, line, n);
+	*len += n;
+	talloc_free(line);
+}
+
 static void
 write_group(struct journal *j, struct job *group)
 {
-	char *text = talloc_strdup(NULL, "");
+	char *text = NULL;
 	off_t before = j->length;
-	bool good = true, any = false;
+	bool good = true;
 	int why = 0;
-	size_t len;
+	size_t len = 0;
 
 	for (struct job *job = group; job != NULL; job = job->next) {
 		job->good = true;
 		if ((job->what.facts != NULL && !write_facts(job)) || (job->what.sync != NULL && !sync_folder(job, job->what.sync)))
 			continue;
-		if (job->what.record != NULL) {
-			char *line = line_of(job->what.record, ++j->seq);
-
-			text = talloc_strdup_append_buffer(text, line);
-			talloc_free(line);
-			any = true;
-		}
+		if (job->what.record != NULL)
+			add_line(&text, &len, job->what.record, ++j->seq);
 	}
-	len = strlen(text);
-	if (any) {
+	if (len > 0) {
 		good = write_whole(j->fd, text, len, before) && fdatasync(j->fd) == 0;
 		why = errno;
 		if (good)

@@ -487,7 +487,8 @@ add_entry(struct listing *l, const char *name, const struct talk_attrs *a)
 	head = out.len;
 	talk_text(&out, name);
 	talk_attrs(&out, a);
-	l->mem = talloc_realloc(NULL, l->mem, uint8_t, l->len + out.len - head);
+	if (l->len + out.len - head > talloc_get_size(l->mem))
+		l->mem = talloc_realloc(NULL, l->mem, uint8_t, 2 * (l->len + out.len - head));
 	memcpy(l->mem + l->len, out.mem + head, out.len - head);
 	l->len += out.len - head;
 }

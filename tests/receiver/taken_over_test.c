@@ -8,7 +8,13 @@
 #include <dirent.h>
 #include <sys/mman.h>
 
-enum { DENIED = 3, RANDOM_FRAMES = 6000, FLOOD = 20000, SLOW_MS = 1000 };
+/* Under a sanitiser a growing text is copied each time, and most things take five times as long. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { IS_SLOW = 1 };
+#else
+enum { IS_SLOW = 0 };
+#endif
+enum { DENIED = 3, RANDOM_FRAMES = 6000, FLOOD = 20000, SLOW_MS = IS_SLOW ? 5000 : 1000 };
 
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
@@ -185,17 +191,11 @@ kilobytes_of(struct world *w, const char *what)
 static void
 has_not_grown(struct world *w, const char *what, uint64_t before, uint64_t by)
 {
-#if !defined(__SANITIZE_ADDRESS__)
 	uint64_t now = kilobytes_of(w, what);
 
 	printf("# the warden's %s: %llu kB, before that %llu kB\n", what, (unsigned long long)now, (unsigned long long)before);
-	assert_true(now < before + by);
-#else
-	(void)w;
-	(void)what;
-	(void)before;
-	(void)by;
-#endif
+	if (!IS_SLOW)
+		assert_true(now < before + by);
 }
 
 /* A session that is ended comes again, as itself. */
@@ -660,6 +660,17 @@ a_flood_nobody_reads_ends_its_session(void **state)
 	is_untouched(w, &b);
 }
 
+/* As long as a name in so many folders may be. */
+static char *
+deep_name(char path[760], int depth, int i)
+{
+	size_t n = 0;
+
+	for (; depth > 0; depth--)
+		n += (size_t)snprintf(path + n, 760 - n, "/%0240d", depth > 1 ? 7 : i);
+	return path;
+}
+
 /* Names that come and go leave nothing behind, in memory or among the descriptors. */
 static void
 names_that_come_and_go_leave_nothing(void **state)
@@ -668,22 +679,23 @@ names_that_come_and_go_leave_nothing(void **state)
 	struct beside b = somebody_beside(w);
 	struct played *p = log_in(w);
 	struct opened x;
-	char path[260] = "/";
+	char path[760];
 	uint64_t before = 0;
 	unsigned descriptors = descriptors_of(w->warden);
 
-	memset(path + 1, 'x', 250);
-	for (int i = 0; i < FLOOD; i++) {
-		snprintf(path + 240, 20, "%d", i);
+	for (int deep = 1; deep < 3; deep++)
+		assert_int_equal(one_path(w, p, TALK_MKDIR, deep_name(path, deep, 7)), OK);
+	for (int i = 0; i < 2 * FLOOD; i++) {
+		deep_name(path, 3, i);
 		assert_int_equal(one_path(w, p, TALK_MKDIR, path), OK);
 		assert_int_equal(one_path(w, p, TALK_RMDIR, path), OK);
 		talloc_free_children(p);
-		if (i == FLOOD / 4)
+		if (i == FLOOD)
 			before = kilobytes_of(w, "VmRSS");
 		if (i % 2000 == 0)
 			is_served(w, &b);
 	}
-	has_not_grown(w, "VmRSS", before, 3000);
+	has_not_grown(w, "VmRSS", before, 8000);
 	for (int i = 0; i < FLOOD / 20; i++) {
 		x = start_upload(w, p, path, "hello", 5);
 		close(x.fd);
@@ -691,7 +703,7 @@ names_that_come_and_go_leave_nothing(void **state)
 		about(w, p, TALK_REVOKED, x.o.upload, 0);
 		assert_int_equal(one_path(w, p, TALK_REMOVE, path), OK);
 	}
-	has_not_grown(w, "VmRSS", before, 8000);
+	has_not_grown(w, "VmRSS", before, 12000);
 	comes_to_descriptors(w, descriptors);
 	is_untouched(w, &b);
 }
@@ -770,7 +782,7 @@ fabricate_files(struct world *w, unsigned n)
 static void
 a_status_of_many_files_holds_nobody_up(void **state)
 {
-	enum { MANY = 15000 };
+	enum { MANY = IS_SLOW ? 3000 : 15000 };
 	struct world *w = *state;
 	struct beside b;
 	struct played *p;
