@@ -343,6 +343,10 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 	}
 	shim_take(fd);
 	ssh_set_blocking(l->session, 0);
+	/* The library offers zlib by itself, and no option of the host's takes that away. A session's work is bounded by the bytes
+	 * that it receives: they must not be able to unpack to a thousand times as many.
+	 * Who wants fewer on the line takes the backup WITH COMPRESSION. */
+	ssh_options_set(l->session, SSH_OPTIONS_COMPRESSION, "none");
 	ssh_set_counters(l->session, &raw, NULL);
 	l->server = (struct ssh_server_callbacks_struct){ .userdata = l, .auth_pubkey_function = on_key,
 		.channel_open_request_session_function = on_channel };

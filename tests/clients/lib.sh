@@ -1,6 +1,7 @@
 # What the stories about clients share: a stack that only receives, one log backup $F, and every client behind the same
-# five verbs. Sourced, not run.
+# five verbs. Sourced, not run. ROWS says how large $F is: 2 KB each.
 . "$(dirname "${BASH_SOURCE[0]}")/../flow/lib.sh"
+: "${ROWS:=4000}"
 STACK=$T/stack
 CLIENTS_DIR=$PWD/tests/clients
 end_all() {
@@ -20,12 +21,11 @@ M=$($LANDFALL migration create --customer Clients --region uk --cluster dev --da
 $LANDFALL key add "$M" --file "$K.pub" >/dev/null
 $LANDFALL migration hold "$M" --reason "clients are tried" >/dev/null
 echo "BACKUP DATABASE [Tickets] TO DISK = N'$LANDFALL_ONPREM_BACKUP_DIR/full.bak' WITH INIT" | sql >/dev/null
-printf "DECLARE @i int = 1\nWHILE @i < 4000 BEGIN INSERT INTO dbo.ticket (id, agent_id, subject, body) VALUES (@i, 1, N'x', REPLICATE(N'y', 1500)) SET @i = @i + 1 END\n" | sql --database Tickets >/dev/null
+printf "DECLARE @i int = 1\nWHILE @i < $ROWS BEGIN INSERT INTO dbo.ticket (id, agent_id, subject, body) VALUES (@i, 1, N'x', REPLICATE(N'y', 1500)) SET @i = @i + 1 END\n" | sql --database Tickets >/dev/null
 F=$LANDFALL_ONPREM_BACKUP_DIR/log.trn
 echo "BACKUP LOG [Tickets] TO DISK = N'$F' WITH INIT" | sql >/dev/null
 SIZE=$(stat -c %s "$F") SHA=$(sha256sum <"$F" | cut -d ' ' -f 1)
-# What a client has in its own buffers when it is interrupted must be less than what is left of the file.
-[ "$SIZE" -gt 8000000 ] && ok "a log of some size" || not_ok "a log of some size" "$SIZE bytes"
+[ "$SIZE" -gt $((ROWS * 2000)) ] && ok "a log of some size" || not_ok "a log of some size" "$SIZE bytes"
 PART=$T/part.trn
 head -c $((SIZE / 5)) "$F" >"$PART"
 PORT=$LANDFALL_SFTP_PORT
@@ -157,7 +157,10 @@ here() {
 	asyncssh) /usr/bin/python3 -W ignore -c 'import asyncssh' 2>/dev/null || { echo "SKIP asyncssh: python3-asyncssh is not installed"; return 1; } ;;
 	sshfs)
 		command -v sshfs >/dev/null || { echo "SKIP sshfs: it is not installed"; return 1; }
-		[ -r /dev/fuse ] && [ -w /dev/fuse ] || { echo "SKIP sshfs: there is no /dev/fuse that we may open"; return 1; } ;;
+		[ -r /dev/fuse ] && [ -w /dev/fuse ] || { echo "SKIP sshfs: there is no /dev/fuse that we may open"; return 1; }
+		mounted && { unmounted; return; }
+		# What else can go wrong is a failure, and is met where it is used.
+		! grep -q 'mount failed: Operation not permitted' "$T/sshfs.said" || { echo "SKIP sshfs: nothing may be mounted here"; return 1; } ;;
 	lftp_temp) here lftp ;;
 	*) command -v "$1" >/dev/null || { echo "SKIP $1: it is not installed"; return 1; } ;;
 	esac
