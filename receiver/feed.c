@@ -157,6 +157,17 @@ text_of(const json_t *record, const char *key)
 	return text == NULL ? "" : text;
 }
 
+/* Of this upload, or of all of them. */
+static void
+tell_again(struct feed *f, const char *key)
+{
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->n_progress; i++)
+		if (key == NULL || strcmp(f->progress[i].is.key, key) == 0)
+			f->progress[i].told = false;
+	pthread_mutex_unlock(&f->lock);
+}
+
 /* The oldest record. False: Postgres is away and it must be told again. */
 static bool
 tell_one(struct feed *f, struct err *err)
@@ -188,10 +199,8 @@ tell_one(struct feed *f, struct err *err)
 	f->first = item->next;
 	if (f->first == NULL)
 		f->last = &f->first;
-	for (unsigned i = 0; i < f->n_progress; i++)
-		if (strcmp(f->progress[i].is.key, text_of(item->record, "key")) == 0)
-			f->progress[i].told = false;
 	pthread_mutex_unlock(&f->lock);
+	tell_again(f, text_of(item->record, "key"));
 	json_decref(item->record);
 	talloc_free(item);
 	return true;
@@ -242,6 +251,9 @@ tell_progress(struct feed *f, struct err *err)
 		pthread_mutex_unlock(&f->lock);
 		good = !any || intake_progress(f->db, &p, err);
 	} while (any && good);
+	/* Which of them came through is not known. */
+	if (!good)
+		tell_again(f, NULL);
 	return good;
 }
 

@@ -250,7 +250,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		f->mtime = now_seconds();
 		/* What is there already will be read back by the session: that costs CPU too. */
 		guard_credit(s, f->bytes);
-		uploads_record(s->warden, f);
+		uploads_record_opened(s->warden, f);
 		f->expected = 0;
 		uploads_show(s, f);
 	}

@@ -135,6 +135,8 @@ void uploads_orphan(struct warden *w, struct session *s); /* the session is gone
 void uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, char *facts);
 /* Writes down what a file is now; tells Postgres when durable. */
 void uploads_record(struct warden *w, struct file *f);
+/* Nobody waits for this one: a small file's end comes at once and says it too. */
+void uploads_record_opened(struct warden *w, struct file *f);
 /* As well; then its bytes go. */
 void uploads_record_and_remove(struct warden *w, struct file *f);
 void uploads_feed(struct warden *w, struct file *f, json_t *record);

@@ -50,11 +50,10 @@ on_recorded(void *ctx, bool good, const char *why)
 }
 
 static void
-record(struct warden *w, struct file *f, bool removes)
+record(struct warden *w, struct file *f, bool removes, bool lazy)
 {
 	struct recorded *r = talloc_zero(NULL, struct recorded);
-	/* That it was opened: a small file's end comes at once, and says it too. */
-	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r, .lazy = !removes && f->state == FILE_RECEIVING };
+	struct journal_job job = { .record = file_record(f), .done = on_recorded, .ctx = r, .lazy = lazy };
 
 	if (removes)
 		job.remove = disk_in(w, r, f->area, "staging", f->key, "");
@@ -67,13 +66,19 @@ record(struct warden *w, struct file *f, bool removes)
 void
 uploads_record(struct warden *w, struct file *f)
 {
-	record(w, f, false);
+	record(w, f, false, false);
+}
+
+void
+uploads_record_opened(struct warden *w, struct file *f)
+{
+	record(w, f, false, true);
 }
 
 void
 uploads_record_and_remove(struct warden *w, struct file *f)
 {
-	record(w, f, true);
+	record(w, f, true, false);
 }
 
 void
