@@ -23,4 +23,14 @@ steady_seconds(void)
 	return steady_ms() / 1000;
 }
 
+/* What this thread has computed. */
+static inline int64_t
+thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 #endif

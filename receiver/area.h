@@ -52,6 +52,7 @@ struct area {
 	struct file *files;
 	char **folders;
 	size_t n_folders;
+	int64_t spent;            /* of the warden's loop, by its sessions' requests and not yet allowed for: nanoseconds */
 };
 
 struct areas { struct area *first; uint64_t last_number; };

@@ -37,6 +37,7 @@ struct journal {
 	struct job *finished, **finished_last;
 	bool hurry;           /* somebody waits for one of them */
 	bool busy, ends;
+	uint64_t added, told; /* the loop's thread only */
 };
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
@@ -365,6 +366,7 @@ journal_add(struct journal *j, const struct journal_job *what)
 {
 	struct job *job = talloc_zero(NULL, struct job);
 
+	j->added++;
 	job->what = *what;
 	job->what.facts = talloc_strdup(job, what->facts);
 	job->what.facts_path = talloc_strdup(job, what->facts_path);
@@ -380,6 +382,18 @@ journal_add(struct journal *j, const struct journal_job *what)
 	j->hurry = j->hurry || !what->lazy;
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
+}
+
+uint64_t
+journal_added(const struct journal *j)
+{
+	return j->added;
+}
+
+uint64_t
+journal_told(const struct journal *j)
+{
+	return j->told;
 }
 
 int
@@ -405,6 +419,7 @@ journal_finished(struct journal *j)
 		struct job *job = list;
 
 		list = job->next;
+		j->told++;
 		if (!job->good)
 			log_error("a record could not be made durable", "why", job->why, NULL);
 		if (job->what.done != NULL)

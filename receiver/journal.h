@@ -41,6 +41,10 @@ struct journal *journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)
 /* A copy is taken; strings may be NULL. */
 void journal_add(struct journal *journal, const struct journal_job *job);
 
+/* How many were added, and how many of these are durable or have failed, and were told of: who adds faster must wait. */
+uint64_t journal_added(const struct journal *journal);
+uint64_t journal_told(const struct journal *journal);
+
 /* Readable when journal_finished has something to call. */
 int journal_fd(const struct journal *journal);
 void journal_finished(struct journal *journal);

@@ -50,6 +50,11 @@ struct session {
 	unsigned quota_files;
 	int notes;
 	int64_t notes_since;
+	/* What its requests cost: of the loop (a stranger's; others' is their area's), and jobs for the journal, the last of which. */
+	int64_t spent;
+	unsigned jobs;
+	uint64_t last_job;
+	bool rests;               /* they were too many: its pair is not read for a while */
 	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
 	uint64_t reading;         /* READER, DIGEST: the file it examines */

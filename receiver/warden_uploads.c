@@ -16,7 +16,7 @@
 #include "receiver/status_txt.h"
 
 /* Of facts: more values than the reader can keep, which a session that was taken over may send; each costs memory when parsed. */
-enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50, FACTS_VALUES_MAX = 2000000 };
+enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50, FACTS_VALUES_MAX = 1000000 };
 
 static const char over_quota[] = "over the quota of this migration; ask for a larger one";
 

@@ -14,7 +14,9 @@ enum { IS_SLOW = 1 };
 #else
 enum { IS_SLOW = 0 };
 #endif
-enum { DENIED = 3, RANDOM_FRAMES = 6000, FLOOD = 20000, SLOW_MS = IS_SLOW ? 5000 : 1000 };
+enum { DENIED = 3, RANDOM_FRAMES = 6000, FLOOD = 20000 };
+/* IGNORED_MS: longer is not served at all, however busy the machine. COSTLY_MS is the warden's CPU, which is its own. */
+enum { IGNORED_MS = 10000, COSTLY_MS = IS_SLOW ? 5000 : 1000 };
 
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
@@ -106,6 +108,18 @@ now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* What the warden has computed. */
+static int64_t
+spent_ms(const struct world *w)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	assert_int_equal(clock_getcpuclockid(w->warden, &clock), 0);
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static struct beside
 somebody_beside(struct world *w)
 {
@@ -125,7 +139,7 @@ is_served(struct world *w, struct beside *b)
 	assert_int_equal(size_of(w, b->p, "/theirs.bak"), w->whole.len);
 	assert_int_equal(size_of(w, b->p, "/open.bak"), w->whole.len);
 	took = now_ms() - from;
-	assert_true(took < SLOW_MS);
+	assert_true(took < IGNORED_MS);
 	return took;
 }
 
@@ -731,9 +745,9 @@ a_huge_listing_holds_nobody_up(void **state)
 		talloc_free_children(p);
 	}
 	assert_int_equal(one_path(w, p, TALK_MKDIR, "/one-more"), FAILURE);
-	from = now_ms();
+	from = spent_ms(w);
 	assert_int_equal(one_path(w, p, TALK_LIST, "/"), OK);
-	printf("# a listing of %d folders took %lld ms\n", MANY, (long long)(now_ms() - from));
+	printf("# a listing of %d folders took %lld ms\n", MANY, (long long)(spent_ms(w) - from));
 	size = lseek(p->frame.fds[0], 0, SEEK_END);
 	mem = talloc_size(w, (size_t)size);
 	assert_int_equal(pread(p->frame.fds[0], mem, (size_t)size, 0), size);
@@ -795,9 +809,9 @@ a_status_of_many_files_holds_nobody_up(void **state)
 	start_warden(w);
 	b = somebody_beside(w);
 	p = log_in(w);
-	from = now_ms();
+	from = spent_ms(w);
 	x = open_it(w, p, "/STATUS.txt", READ);
-	took = now_ms() - from;
+	took = spent_ms(w) - from;
 	assert_int_equal(p->status, OK);
 	/* The newest is told first. */
 	assert_int_equal(pread(x.fd, mem, 99, lseek(x.fd, 0, SEEK_END) - 99), 99);
@@ -805,13 +819,13 @@ a_status_of_many_files_holds_nobody_up(void **state)
 	assert_true(lseek(x.fd, 0, SEEK_END) > MANY * 100);
 	close(x.fd);
 	printf("# a status of %d files took %lld ms\n", MANY, (long long)took);
-	assert_true(took < SLOW_MS / 2);
-	from = now_ms();
+	assert_true(took < COSTLY_MS / 2);
+	from = spent_ms(w);
 	assert_int_equal(one_path(w, p, TALK_LIST, "/"), OK);
 	assert_true(lseek(p->frame.fds[0], 0, SEEK_END) > MANY * 100);
 	talk_close_fds(&p->frame);
-	printf("# a listing of them took %lld ms\n", (long long)(now_ms() - from));
-	assert_true(now_ms() - from < SLOW_MS / 2);
+	printf("# a listing of them took %lld ms\n", (long long)(spent_ms(w) - from));
+	assert_true(spent_ms(w) - from < COSTLY_MS / 2);
 	is_untouched(w, &b);
 }
 
@@ -948,6 +962,24 @@ links_are_not_followed(void **state)
 /* ---- little that claims to be much --------------------------------------------------------------------------------------------- */
 
 /* The largest facts that are taken, of the most and the smallest values: a JSON text grows when it is read. */
+/* Asked for again and again: the loop works for one customer a part of the time only. */
+static void
+costs_its_own_time(struct world *w, struct played *p, const char *path)
+{
+	int64_t began = now_ms(), from = spent_ms(w), cpu, took;
+
+	for (int i = 0; i < 4; i++) {
+		open_it(w, p, path, READ);
+		assert_int_equal(p->status, OK);
+		talk_close_fds(&p->frame);
+	}
+	cpu = spent_ms(w) - from;
+	took = now_ms() - began;
+	printf("# four of them took %lld ms of the warden's CPU and %lld ms\n", (long long)cpu, (long long)took);
+	/* It may have three fifths; the last answer and the first tick are not waited for. */
+	assert_true(took + COSTLY_MS > cpu * 5 / 3);
+}
+
 static void
 facts_that_swell_are_bounded(void **state)
 {
@@ -964,26 +996,27 @@ facts_that_swell_are_bounded(void **state)
 		facts[i] = i % 2 == 0 ? '0' : ',';
 	memcpy(facts, "{\"x\":[0,", 8);
 	memcpy(facts + len - 3, "0]}", 4);
-	from = now_ms();
+	from = spent_ms(w);
 	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", facts), OK);
-	printf("# facts of %zu bytes took %lld ms\n", len, (long long)(now_ms() - from));
-	assert_true(now_ms() - from < SLOW_MS);
+	printf("# facts of %zu bytes took %lld ms\n", len, (long long)(spent_ms(w) - from));
+	assert_true(spent_ms(w) - from < COSTLY_MS);
 	has_not_grown(w, "VmHWM", before, 100000);
 	/* As many as are taken, as sets: a receipt of them can be asked for. */
 	facts[0] = '\0';
-	for (size_t i = 0; i < 1900000; i++)
+	for (size_t i = 0; i < 950000; i++)
 		memcpy(facts + 9 + i * 3, "{},", 3);
 	memcpy(facts, "{\"sets\":[", 9);
-	strcpy(facts + 9 + 1900000 * 3 - 1, "]}");
+	strcpy(facts + 9 + 950000 * 3 - 1, "]}");
 	x = start_upload(w, p, "/sets.bak", w->whole.mem, 100);
-	from = now_ms();
+	from = spent_ms(w);
 	assert_int_equal(close_it(w, p, &x, TALK_PARTIAL, 100, "", facts), OK);
 	open_it(w, p, "/receipts/sets.bak.txt", READ);
 	assert_int_equal(p->status, OK);
 	talk_close_fds(&p->frame);
 	has_not_grown(w, "VmHWM", before, 700000);
-	printf("# a receipt of 1.9 million sets took %lld ms\n", (long long)(now_ms() - from));
-	assert_true(now_ms() - from < 3 * SLOW_MS);
+	printf("# a receipt of 950,000 sets took %lld ms\n", (long long)(spent_ms(w) - from));
+	assert_true(spent_ms(w) - from < 3 * COSTLY_MS);
+	costs_its_own_time(w, p, "/receipts/sets.bak.txt");
 	/* Nested without end. */
 	memset(facts, '[', len);
 	x = start_upload(w, p, "/deep.bak", w->whole.mem, 100);
