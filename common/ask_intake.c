@@ -175,39 +175,47 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 }
 
 static bool
-put_record(struct db *db, TALLOC_CTX *mem, const json_t *record, const char *facts_text, struct err *err)
+put_record(struct db *db, TALLOC_CTX *mem, const struct intake_record *r, struct err *err)
 {
-	json_t *facts = facts_text == NULL ? NULL : json_loads(facts_text, 0, NULL);
-	bool good = db_begin(db, err);
+	json_t *facts = r->facts == NULL ? NULL : json_loads(r->facts, 0, NULL);
+	bool good = put_all(db, mem, r->record, facts == NULL ? NULL : r->facts, facts, err);
 
-	if (good) {
-		good = put_all(db, mem, record, facts == NULL ? NULL : facts_text, facts, err);
-		if (good)
-			good = db_commit(db, err);
-		else
-			db_rollback(db);
-	}
 	json_decref(facts);
 	return good;
 }
 
 bool
-intake_upload(struct db *db, const json_t *record, const char *facts_text, struct err *err)
+intake_uploads(struct db *db, const struct intake_record *records, size_t n, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = put_record(db, mem, record, facts_text, err);
+	bool good = db_begin(db, err);
+
+	for (size_t i = 0; good && i < n; i++) {
+		good = put_record(db, mem, &records[i], err);
+		if (!good)
+			db_rollback(db);
+		talloc_free_children(mem);
+	}
+	good = good && db_commit(db, err);
+	talloc_free(mem);
+	return good;
+}
+
+bool
+intake_upload(struct db *db, const json_t *record, const char *facts, struct err *err)
+{
+	bool good = intake_uploads(db, &(struct intake_record){ record, facts }, 1, err);
 	json_t *plain;
 
 	/* A header may hold what no column takes (an LSN that ends before it begins, U+0000): the file is known all the same. */
-	if (!good && err->kind != ERR_AGAIN && facts_text != NULL) {
+	if (!good && err->kind != ERR_AGAIN && facts != NULL) {
 		log_warning("what a file says of itself cannot be recorded", "error", err->text, NULL);
 		plain = json_deep_copy(record);
 		json_object_set_new(plain, "reason", json_string("its header holds values that cannot be; it will not be restored, send it again"));
 		err_clear(err);
-		good = put_record(db, mem, plain, NULL, err);
+		good = intake_uploads(db, &(struct intake_record){ plain, NULL }, 1, err);
 		json_decref(plain);
 	}
-	talloc_free(mem);
 	return good;
 }
 

@@ -24,6 +24,10 @@ json_t *intake_standing(struct db *db, struct err *err);
  * there is none. ERR_REFUSED when Postgres will never take it.
  */
 bool intake_upload(struct db *db, const json_t *record, const char *facts, struct err *err);
+/* Several, in order, all of them or none (ERR_REFUSED: one of them is to blame; ask for each by itself). */
+struct intake_record { const json_t *record; const char *facts; };
+bool intake_uploads(struct db *db, const struct intake_record *records, size_t n, struct err *err);
+
 /* An upload that goes on. session is its name for `landfall upload kick`; expected: bytes in all, 0 not known. */
 struct intake_progress { char key[40], session[24], peer[64], client[100]; int64_t bytes, expected; };
 bool intake_progress(struct db *db, const struct intake_progress *progress, struct err *err);

@@ -15,7 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256 };
+enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256, TOGETHER_MAX = 64, FACTS_TOGETHER_MAX = 4 * 1024 * 1024 };
 
 struct item { struct item *next; json_t *record; char *facts_path; };
 
@@ -168,17 +168,76 @@ tell_again(struct feed *f, const char *key)
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* The oldest record. False: Postgres is away and it must be told again. */
+/* The oldest records are told. */
+static void
+drop_told(struct feed *f, size_t n)
+{
+	struct item *item;
+
+	while (n-- > 0) {
+		pthread_mutex_lock(&f->lock);
+		item = f->first;
+		f->first = item->next;
+		if (f->first == NULL)
+			f->last = &f->first;
+		pthread_mutex_unlock(&f->lock);
+		f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
+		tell_again(f, text_of(item->record, "key"));
+		json_decref(item->record);
+		talloc_free(item);
+	}
+}
+
 static bool
-tell_one(struct feed *f, struct err *err)
+is_opened(const json_t *record)
+{
+	return strcmp(text_of(record, "state"), "receiving") == 0;
+}
+
+/* That it was opened need not be told of what has ended meanwhile. */
+static bool
+is_outdone(struct item *const *items, size_t n, size_t i)
+{
+	if (!is_opened(items[i]->record))
+		return false;
+	for (size_t j = i + 1; j < n; j++)
+		if (strcmp(text_of(items[j]->record, "key"), text_of(items[i]->record, "key")) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The oldest records in one transaction: small files come faster than Postgres syncs. False: Postgres is away, or
+ * it takes one of them not (ERR_REFUSED); nothing is told then.
+ */
+static bool
+tell_together(struct feed *f, struct item *const *items, size_t n, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	struct item *item;
+	struct intake_record records[TOGETHER_MAX];
+	size_t i, n_records = 0, bytes = 0;
 	bool good;
 
-	pthread_mutex_lock(&f->lock);
-	item = f->first;
-	pthread_mutex_unlock(&f->lock);
+	for (i = 0; i < n && bytes < FACTS_TOGETHER_MAX; i++)
+		if (!is_outdone(items, n, i)) {
+			records[n_records] = (struct intake_record){ items[i]->record, read_facts(mem, items[i]->facts_path) };
+			bytes += records[n_records].facts == NULL ? 0 : strlen(records[n_records].facts);
+			n_records++;
+		}
+	good = intake_uploads(f->db, records, n_records, err);
+	talloc_free(mem);
+	if (good)
+		drop_told(f, i);
+	return good;
+}
+
+/* False: Postgres is away and it must be told again. */
+static bool
+tell_one(struct feed *f, struct item *item, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good;
+
 	good = intake_upload(f->db, item->record, read_facts(mem, item->facts_path), err);
 	talloc_free(mem);
 	if (!good && err->kind == ERR_AGAIN)
@@ -194,32 +253,40 @@ tell_one(struct feed *f, struct err *err)
 		}
 		*err = (struct err){ 0 };
 	}
-	f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
-	pthread_mutex_lock(&f->lock);
-	f->first = item->next;
-	if (f->first == NULL)
-		f->last = &f->first;
-	pthread_mutex_unlock(&f->lock);
-	tell_again(f, text_of(item->record, "key"));
-	json_decref(item->record);
-	talloc_free(item);
+	drop_told(f, 1);
 	return true;
+}
+
+/* Those that wait, up to a limit. */
+static size_t
+oldest(struct feed *f, struct item *items[TOGETHER_MAX])
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&f->lock);
+	for (struct item *i = f->first; i != NULL && n < TOGETHER_MAX; i = i->next)
+		items[n++] = i;
+	pthread_mutex_unlock(&f->lock);
+	return n;
 }
 
 static bool
 tell_all(struct feed *f, struct err *err)
 {
-	bool good = true, more;
+	struct item *items[TOGETHER_MAX];
+	bool good = true;
+	size_t n;
 
-	for (;;) {
-		pthread_mutex_lock(&f->lock);
-		more = f->first != NULL;
-		pthread_mutex_unlock(&f->lock);
-		if (!more || !(good = tell_one(f, err)))
-			break;
+	while (good && (n = oldest(f, items)) > 0) {
+		good = tell_together(f, items, n, err);
+		if (!good && err->kind != ERR_AGAIN) {
+			err_clear(err);
+			good = true;
+			for (size_t i = 0; good && i < n; i++)
+				good = tell_one(f, items[i], err);
+		}
 		remember_fed(f, false);
 	}
-	remember_fed(f, false);
 	return good;
 }
 
@@ -356,7 +423,7 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 	item->record = record;
 	item->facts_path = talloc_strdup(item, facts_path);
 	pthread_mutex_lock(&f->lock);
-	if (strcmp(text_of(record, "state"), "receiving") != 0)
+	if (!is_opened(record))
 		drop_progress(f, text_of(record, "key"));
 	*f->last = item;
 	f->last = &item->next;

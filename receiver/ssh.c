@@ -321,11 +321,23 @@ on_other(socket_t fd, int revents, void *ctx)
 	return 0;
 }
 
+/* A client whose line died says nothing, which by the kernel's defaults is noticed after two hours: here after three minutes. */
+static void
+tune_socket(int fd)
+{
+	static const struct { int level, name, value; } options[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 }, { SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 }, { IPPROTO_TCP, TCP_KEEPINTVL, 20 }, { IPPROTO_TCP, TCP_KEEPCNT, 6 },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
+}
+
 struct ssh_link *
 ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *calls, struct err *err)
 {
 	struct ssh_link *l = talloc_zero(parent, struct ssh_link);
-	int on = 1;
 
 	talloc_set_destructor(l, free_link);
 	l->fd = fd;
@@ -333,8 +345,7 @@ ssh_link_new(TALLOC_CTX *parent, int fd, int other_fd, const struct ssh_calls *c
 	l->calls = calls;
 	l->begun = l->last_bytes = steady_seconds();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	tune_socket(fd);
 	l->session = ssh_new();
 	if (l->session == NULL || ssh_bind_accept_fd(host, l->session, fd) != SSH_OK) {
 		err_set(err, ERR_AGAIN, 0, "the connection cannot be taken over: %s", ssh_get_error(host));
