@@ -9,12 +9,18 @@
 #include <time.h>
 
 static inline int64_t
-steady_ms(void)
+steady_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline int64_t
+steady_ms(void)
+{
+	return steady_ns() / 1000000;
 }
 
 static inline int64_t

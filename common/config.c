@@ -63,6 +63,7 @@ static const cyaml_schema_field_t receiver_fields[] = {
 	CYAML_FIELD_INT("penalty_most_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, penalty_most_seconds),
 	CYAML_FIELD_INT("session_cpu_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, session_cpu_seconds),
 	CYAML_FIELD_INT("drain_seconds", CYAML_FLAG_OPTIONAL, struct config_receiver, drain_seconds),
+	STRING("metrics_file", OPTIONAL_TEXT, struct config_receiver, metrics_file),
 	CYAML_FIELD_UINT("min_free_bytes", CYAML_FLAG_OPTIONAL, struct config_receiver, min_free_bytes),
 	END,
 };

@@ -40,6 +40,7 @@ struct config_receiver {
 	int session_cpu_seconds; /* besides those that its bytes explain */
 	int drain_seconds;       /* after SIGTERM, for uploads that are open */
 	int settle_seconds;      /* a file that is no backup counts when nothing more came for so long */
+	char *metrics_file;      /* NULL: none; rewritten every few seconds */
 	uint64_t min_free_bytes; /* no new bytes below this much free space */
 };
 

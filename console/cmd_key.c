@@ -12,6 +12,7 @@
 #include "common/ask_admin.h"
 #include "common/ask_view.h"
 #include "common/bytes.h"
+#include "common/fingerprint.h"
 #include "common/text.h"
 #include "console/cli.h"
 #include "console/key_file.h"
@@ -203,7 +204,7 @@ static bool
 check_blob(TALLOC_CTX *mem, const struct line *l, char **fingerprint, struct err *err)
 {
 	size_t len = strlen(l->blob), name_len;
-	uint8_t raw[BLOB_MAX], again[BLOB_MAX + 8], hash[EVP_MAX_MD_SIZE], text[64];
+	uint8_t raw[BLOB_MAX], again[BLOB_MAX + 8];
 	const uint8_t *name;
 	struct bytes b;
 	int size;
@@ -222,10 +223,8 @@ check_blob(TALLOC_CTX *mem, const struct line *l, char **fingerprint, struct err
 		return err_set(err, ERR_REFUSED, 0, "the key says %s but holds something else", l->type);
 	if (!check_body(l->type, &b, err))
 		return false;
-	EVP_Digest(raw, (size_t)size, hash, NULL, EVP_sha256(), NULL);
-	EVP_EncodeBlock(text, hash, 32);
-	text[strcspn((char *)text, "=")] = '\0';
-	*fingerprint = talloc_asprintf(mem, "SHA256:%s", text);
+	*fingerprint = talloc_zero_size(mem, FINGERPRINT_MAX);
+	fingerprint_of_bytes(raw, (size_t)size, *fingerprint);
 	return true;
 }
 

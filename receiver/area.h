@@ -25,6 +25,7 @@ struct file {
 	bool is_backup, is_manifest, shown;
 	uint64_t expected;        /* while it is received: what its header lets expect, or 0 */
 	bool whole;               /* the reader said whole, whatever the name */
+	int64_t moved_at;         /* while it is received: when bytes last came, by the steady clock; not kept */
 	uint64_t bytes;           /* a partial's bytes without a hole */
 	char sha256[65];
 	char *reason;

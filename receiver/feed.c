@@ -33,6 +33,8 @@ struct feed {
 	uint64_t fed, remembered;
 	int wake, kick;        /* wake: to the loop · kick: to this thread */
 	bool ends, away;
+	size_t waiting;        /* items */
+	bool is_up;            /* as others may see it */
 };
 
 /* ---- files of its own ---------------------------------------------------------------------------------------- */
@@ -180,6 +182,7 @@ drop_told(struct feed *f, size_t n)
 		f->first = item->next;
 		if (f->first == NULL)
 			f->last = &f->first;
+		f->waiting--;
 		pthread_mutex_unlock(&f->lock);
 		f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
 		tell_again(f, text_of(item->record, "key"));
@@ -349,6 +352,9 @@ run(void *ctx)
 		if (good && f->away)
 			log_info("Postgres is back", NULL);
 		f->away = !good;
+		pthread_mutex_lock(&f->lock);
+		f->is_up = good;
+		pthread_mutex_unlock(&f->lock);
 		woken = false;
 		if (!good)
 			usleep(AWAY_MS * 1000);
@@ -427,6 +433,7 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 		drop_progress(f, text_of(record, "key"));
 	*f->last = item;
 	f->last = &item->next;
+	f->waiting++;
 	pthread_mutex_unlock(&f->lock);
 	if (write(f->kick, &one, sizeof(one)) < 0)
 		log_warning("the feed cannot be woken", NULL);
@@ -447,6 +454,18 @@ feed_progress(struct feed *f, const struct intake_progress *p)
 	if (i == f->n_progress && i < PROGRESS_MAX)
 		f->n_progress++;
 	pthread_mutex_unlock(&f->lock);
+}
+
+size_t
+feed_waiting(struct feed *f, bool *up)
+{
+	size_t n;
+
+	pthread_mutex_lock(&f->lock);
+	n = f->waiting;
+	*up = f->is_up;
+	pthread_mutex_unlock(&f->lock);
+	return n;
 }
 
 json_t *

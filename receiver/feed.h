@@ -23,6 +23,9 @@ void feed_add(struct feed *feed, json_t *record, const char *facts_path);
 /* How far an upload is; only the newest counts, and it may be lost. */
 void feed_progress(struct feed *feed, const struct intake_progress *progress);
 
+/* Records that Postgres was not told yet; *up: did it answer the last time? */
+size_t feed_waiting(struct feed *feed, bool *up);
+
 /* New references; NULL while nothing is known. */
 json_t *feed_keyring(struct feed *feed);
 json_t *feed_standing(struct feed *feed, bool *fresh);

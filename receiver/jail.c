@@ -13,8 +13,10 @@
 #include <sched.h>
 #include <seccomp.h>
 
+#include "common/kernel.h"
+
 /* Kernel numbers; Debian 12's headers know fewer rights than newer kernels do. */
-enum { LANDLOCK_CREATE = 444, LANDLOCK_RESTRICT = 446, LANDLOCK_VERSION_FLAG = 1 };
+enum { LANDLOCK_CREATE = 444, LANDLOCK_RESTRICT = 446 };
 
 struct landlock_attr { uint64_t fs, net, scopes; };
 
@@ -24,7 +26,8 @@ landlock_nothing(bool *supported, struct err *err)
 	/* File rights per ABI: 13 in the first, then refer, truncate, ioctl on devices; the fourth brought bind and connect. */
 	static const unsigned fs_rights[] = { 0, 13, 14, 15, 15, 16 };
 	struct landlock_attr attr = { 0, 0, 0 };
-	long abi = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION_FLAG), fd;
+	int abi = kernel_landlock();
+	long fd;
 
 	*supported = abi > 0;
 	if (!*supported)

@@ -14,6 +14,7 @@
 
 #include <openssl/evp.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
 
@@ -38,6 +39,7 @@ struct journal {
 	bool hurry;           /* somebody waits for one of them */
 	bool busy, ends;
 	uint64_t added, told; /* the loop's thread only */
+	struct journal_counts counts;
 };
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
@@ -272,11 +274,26 @@ wait_for_work(struct journal *j)
 	return j->first != NULL;
 }
 
+/* With the lock held. */
+static void
+count_group(struct journal *j, const struct job *group, int64_t ns)
+{
+	for (const struct job *job = group; job != NULL; job = job->next) {
+		j->counts.failures += !job->good;
+		j->counts.records += job->good && job->what.record != NULL;
+	}
+	j->counts.bytes += (uint64_t)j->length - j->counts.length;
+	j->counts.length = (uint64_t)j->length;
+	j->counts.groups++;
+	j->counts.ns += (uint64_t)ns;
+}
+
 static void *
 run(void *ctx)
 {
 	struct journal *j = ctx;
 	uint64_t one = 1;
+	int64_t begun;
 
 	pthread_mutex_lock(&j->lock);
 	for (;;) {
@@ -290,8 +307,10 @@ run(void *ctx)
 		j->last = &j->first;
 		j->busy = true;
 		pthread_mutex_unlock(&j->lock);
+		begun = steady_ns();
 		write_group(j, group);
 		pthread_mutex_lock(&j->lock);
+		count_group(j, group, steady_ns() - begun);
 		*j->finished_last = group;
 		while (*j->finished_last != NULL)
 			j->finished_last = &(*j->finished_last)->next;
@@ -344,6 +363,7 @@ journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, cons
 		talloc_free(j);
 		return NULL;
 	}
+	j->counts.length = (uint64_t)j->length;
 	j->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_condattr_init(&steady);
@@ -394,6 +414,14 @@ uint64_t
 journal_told(const struct journal *j)
 {
 	return j->told;
+}
+
+void
+journal_count(struct journal *j, struct journal_counts *counts)
+{
+	pthread_mutex_lock(&j->lock);
+	*counts = j->counts;
+	pthread_mutex_unlock(&j->lock);
 }
 
 int

@@ -45,6 +45,10 @@ void journal_add(struct journal *journal, const struct journal_job *job);
 uint64_t journal_added(const struct journal *journal);
 uint64_t journal_told(const struct journal *journal);
 
+/* What it has done since it was opened; length: of all of it. */
+struct journal_counts { uint64_t records, bytes, groups, ns, failures, length; };
+void journal_count(struct journal *journal, struct journal_counts *counts);
+
 /* Readable when journal_finished has something to call. */
 int journal_fd(const struct journal *journal);
 void journal_finished(struct journal *journal);

@@ -27,7 +27,7 @@
 
 enum { HANDLES_MAX = 128, HANDLE_BYTES = 8, WARDEN_SECONDS = 120, OUT_MAX = 1024 * 1024, BACKLOG_MAX = 1024 * 1024, READ_MAX = 261120,
        LISTING_MAX = 64 * 1024 * 1024, PROGRESS_BYTES = 16 * 1024 * 1024, NAMES_PER_REPLY = 100,
-       HEADER_MS = 5000 };
+       HEADER_MS = 5000, NAME_TOLD_MAX = 600 /* the log cuts it earlier */ };
 
 enum handle_kind { HANDLE_NONE, HANDLE_READ, HANDLE_UPLOAD, HANDLE_FOLDER };
 
@@ -80,6 +80,10 @@ struct session {
 	unsigned owner[HANDLES_MAX]; /* channel of each handle */
 	uint32_t serial;
 	struct work *works;
+	const char *doing;      /* the request that is answered, in a word */
+	uint64_t received, sent, requests; /* of all channels */
+	uint64_t totals_told;   /* received and sent together, as the warden knows them */
+	int64_t totals_at;
 	struct sftp_out out;
 	struct talk_out talk;
 	struct talk_frame frame;
@@ -208,6 +212,27 @@ note(void *ctx, enum log_level level, const char *line)
 		_exit(0);
 }
 
+/* Once a second, and at the end. */
+static void
+tell_totals(struct session *s, bool is_last)
+{
+	struct talk_out out;
+	struct err err = { 0 };
+	int64_t now = steady_seconds();
+
+	if (!s->is_in || (!is_last && (now == s->totals_at || s->totals_told == s->received + s->sent)))
+		return;
+	talk_start(&out, TALK_TOTALS, 0);
+	talk_u64(&out, s->received);
+	talk_u64(&out, s->sent);
+	talk_u64(&out, s->requests);
+	talk_u8(&out, is_last);
+	s->totals_told = s->received + s->sent;
+	s->totals_at = now;
+	if (!talk_send(s->pair, &out, &err))
+		_exit(0);
+}
+
 /* ---- handles -------------------------------------------------------------------------------------------------------- */
 
 static struct handle *
@@ -260,6 +285,7 @@ static void
 flush(struct session *s, unsigned channel)
 {
 	ssh_link_write(s->link, channel, s->out.mem, s->out.len);
+	s->sent += s->out.len;
 	s->out.len = 0;
 }
 
@@ -291,6 +317,26 @@ longname(char buf[400], const char *name, const struct talk_attrs *a)
 	return buf;
 }
 
+/* No name of ours: the warden never sees it, so the audit is told of it. A NUL would end it there. */
+static void
+tell_refused_name(struct session *s, struct sftp_text name, const char *why)
+{
+	char *shown = talloc_strdup(NULL, "");
+	struct talk_out out;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < name.len && i < NAME_TOLD_MAX; i++)
+		shown = name.s[i] == '\0' ? talloc_strdup_append(shown, "\342\220\200") /* U+2400, its symbol */
+		                         : talloc_strndup_append(shown, name.s + i, 1);
+	talk_start(&out, TALK_REFUSED_NAME, 0);
+	talk_text(&out, s->doing);
+	talk_text(&out, shown);
+	talk_text(&out, why);
+	talloc_free(shown);
+	if (!talk_send(s->pair, &out, &err))
+		_exit(0);
+}
+
 /* The path of a request, or NULL after the refusal was sent. */
 static char *
 path_of(struct session *s, unsigned channel, uint32_t id, struct sftp_text text, TALLOC_CTX *mem)
@@ -298,8 +344,10 @@ path_of(struct session *s, unsigned channel, uint32_t id, struct sftp_text text,
 	struct err err = { 0 };
 	char *path = place_normal(mem, text.s, text.len, &err);
 
-	if (path == NULL)
+	if (path == NULL) {
+		tell_refused_name(s, text, err.text);
 		status(s, channel, id, SFTP_NO_SUCH_FILE, err.text);
+	}
 	return path;
 }
 
@@ -908,12 +956,28 @@ on_extended(struct session *s, unsigned channel, const struct sftp_request *r, T
 
 /* ---- requests ----------------------------------------------------------------------------------------------------------------------- */
 
+static const char *
+word_of(const struct sftp_request *r)
+{
+	static const struct { enum sftp_type type; const char *word; } words[] = {
+		{ SFTP_OPEN, "open" }, { SFTP_STAT, "stat" }, { SFTP_LSTAT, "stat" }, { SFTP_SETSTAT, "setstat" }, { SFTP_OPENDIR, "list" },
+		{ SFTP_REMOVE, "remove" }, { SFTP_MKDIR, "mkdir" }, { SFTP_RMDIR, "rmdir" }, { SFTP_REALPATH, "realpath" }, { SFTP_RENAME, "rename" },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i].type == r->type)
+			return words[i].word;
+	return "extended";
+}
+
 static void
 answer(struct session *s, unsigned channel, const struct sftp_request *r)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 
 	s->last_channel = channel;
+	s->doing = word_of(r);
+	s->requests++;
 	switch (r->type) {
 	case SFTP_INIT:
 		sftp_put_version(&s->out);
@@ -1001,7 +1065,10 @@ call_open(void *ctx, unsigned channel)
 static void
 call_bytes(void *ctx, unsigned channel, const void *mem, size_t len)
 {
-	sftp_push(((struct session *)ctx)->talkers[channel].sftp, mem, len);
+	struct session *s = ctx;
+
+	s->received += len;
+	sftp_push(s->talkers[channel].sftp, mem, len);
 }
 
 static bool
@@ -1095,6 +1162,7 @@ call_turn(void *ctx, bool *busy)
 			*busy = true;
 		tell_progress(s, w); /* of a client that has stopped in the middle too */
 	}
+	tell_totals(s, false);
 	return !s->ends;
 }
 
@@ -1189,6 +1257,7 @@ session_main(int connection, int pair, bool is_proxied)
 		log_info("a connection ends before it began", "error", err.text, NULL);
 	if (!s->is_in && ssh_is_silent())
 		tell_silence(s);
+	tell_totals(s, true);
 	talloc_free(s->link);
 	_exit(0);
 }

@@ -11,9 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/libssh_age.h"
 #include "common/log.h"
+#include "common/package.h"
 #include "receiver/jail.h"
-#include "receiver/libssh_age.h"
 #include "receiver/session.h"
 #include "receiver/ssh.h"
 #include "receiver/talk.h"
@@ -96,34 +97,12 @@ reap(struct talk_frame *f)
 		waitpid(pid, NULL, WNOHANG);
 }
 
-/* dpkg's list of what is installed: paragraphs of fields, that of the package first. */
-static void
-read_package_version(char *version, size_t size)
-{
-	FILE *f = fopen("/var/lib/dpkg/status", "re");
-	char line[512];
-	bool is_it = false, is_there = false;
-
-	version[0] = '\0';
-	while (f != NULL && version[0] == '\0' && fgets(line, sizeof(line), f) != NULL) {
-		line[strcspn(line, "\n")] = '\0';
-		if (strncmp(line, "Package: ", 9) == 0)
-			is_it = strcmp(line + 9, "libssh-4") == 0;
-		else if (strncmp(line, "Status: ", 8) == 0)
-			is_there = strcmp(line + 8, "install ok installed") == 0;
-		else if (is_it && is_there && strncmp(line, "Version: ", 9) == 0)
-			snprintf(version, size, "%s", line + 9);
-	}
-	if (f != NULL)
-		fclose(f);
-}
-
 static void
 warn_of_an_old_library(void)
 {
 	char version[100], why[200];
 
-	read_package_version(version, sizeof(version));
+	package_version("libssh-4", version, sizeof(version));
 	if (!libssh_is_known_good(ssh_library(), version, why, sizeof(why)))
 		log_warning("the SSH library may be unsafe", "why", why, NULL);
 }

@@ -30,7 +30,8 @@ enum talk_type {
 	TALK_SPAWNED,     /* u32 session number · u32 pid · fd: pidfd. pid 0: fork failed, no fd */
 	TALK_READY,       /* text: fingerprints of the host keys, one a line; the spawner is locked up and waits */
 
-	/* session -> warden, answered with TALK_REPLY carrying the same id (except NOTE, PROGRESS, REVOKED, SILENT) */
+	/* session -> warden, answered with TALK_REPLY carrying the same id (except NOTE, PROGRESS,
+	   REVOKED, SILENT, REFUSED_NAME, TOTALS) */
 	TALK_KEY,         /* text user · text key type · text base64 blob: may this key log in as this user? */
 	TALK_LOGIN,       /* text user · text base64 blob · text client software: signature was right, session begins */
 	TALK_PEER,        /* text address: whom a balancer's connection is for, by its PROXY header; "" for itself. First of all */
@@ -54,6 +55,8 @@ enum talk_type {
 	                     u64 bytes that it will have as far as its header tells, 0 unknown */
 	TALK_REVOKED,     /* u64 upload: the writing descriptor is closed · u64 bytes without a hole */
 	TALK_NOTE,        /* u8 log level · text: a line for the log; the warden bounds the rate */
+	TALK_REFUSED_NAME, /* text request · text name · text why: for the audit; such a name never gets further */
+	TALK_TOTALS,      /* u64 bytes received · u64 bytes sent · u64 requests, of its channels, since its beginning · u8 1: it ends now */
 
 	/* warden -> session */
 	TALK_REPLY,       /* u32 SFTP status (0 OK, 1 EOF, 2 NO_SUCH_FILE, 3 PERMISSION_DENIED, 4 FAILURE, 8 OP_UNSUPPORTED)

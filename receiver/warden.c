@@ -28,7 +28,7 @@
  * that was measured takes a fifth.
  */
 enum { TICK_SHARE_NS = 300000000, JOBS_MAX = 256 };
-enum { BACKLOG = 256, NOTES_PER_SECOND = 20, SPAWNER_FD = 3, TICK_MS = 500, DRAIN_TICK_MS = 100, LAST_SECONDS = 4 };
+enum { BACKLOG = 256, SPAWNER_FD = 3, TICK_MS = 500, DRAIN_TICK_MS = 100, LAST_SECONDS = 4 };
 
 static void start_spawner(struct warden *w);
 static void examine_leftovers(struct warden *w);
@@ -148,6 +148,7 @@ close_pair(struct session *s)
 	if (s->pidfd >= 0 && !s->exited)
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
 	uploads_orphan(s->warden, s);
+	audit_end(s);
 	if (!s->is_in && s->reading == 0)
 		guard_failed(s);
 	if (s->exited)
@@ -157,7 +158,13 @@ close_pair(struct session *s)
 void
 session_end(struct session *s, const char *why)
 {
-	log_info("a session is ended", "address", s->address, "why", why, NULL);
+	session_end_for(s, METRIC_ENDED_STUCK, why);
+}
+
+void
+session_end_for(struct session *s, enum metric cause, const char *why)
+{
+	audit_cause(s, cause, why);
 	s->leaves = true;
 	if (s->pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
@@ -195,6 +202,21 @@ has_room_for(const struct warden *w, const char *migration)
 	return n < w->config->receiver.max_sessions_per_migration;
 }
 
+/* Which key it is that knocks, and whether it is one that may; before it has shown that it holds it. */
+static void
+heed_key(struct session *s, const char *user, const char *blob, bool good, bool for_good)
+{
+	if (s->is_in)
+		return;
+	snprintf(s->tried, sizeof(s->tried), "%s", user);
+	fingerprint_of(blob, s->key);
+	s->keys += !for_good;
+	if (!for_good)
+		count(s->warden, good ? METRIC_KEYS_KNOWN : METRIC_KEYS_UNKNOWN);
+	else if (!good)
+		count(s->warden, METRIC_LOGINS_DENIED);
+}
+
 static void
 log_in(struct session *s, struct talk_frame *fr, bool for_good)
 {
@@ -207,11 +229,12 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	bool good = !fr->body.short_of && keys_allow(keyring, user, blob, s->address, now_seconds(), &until);
 	const char *why = "";
 
+	heed_key(s, user, blob, good, for_good);
 	if (good && for_good && !has_room_for(s->warden, user)) {
 		good = false;
 		s->is_excused = true;
 		why = "too many connections of this migration are open at once; close some, or wait until they have ended";
-		log_warning("a log-in is refused: the migration has too many sessions", "migration", user, "address", s->address, NULL);
+		audit_login_refused(s, user, why);
 	}
 	if (good && for_good) {
 		good = !s->is_in && strlen(blob) < sizeof(s->blob) && keys_policy(keyring, user, &s->policy, &s->quota_bytes, &s->quota_files);
@@ -219,10 +242,10 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 			s->is_in = true;
 			s->until = until;
 			strcpy(s->blob, blob);
-			snprintf(s->software, sizeof(s->software), "%s", text_escaped(mem, third));
+			snprintf(s->software, sizeof(s->software), "%s", text_shown(mem, third));
 			s->area = area_of(&s->warden->areas, user);
 			make_area_folders(s->warden, s->area);
-			log_info("log-in", "migration", user, "address", s->address, "software", third, NULL);
+			audit_login(s);
 		}
 	}
 	json_decref(keyring);
@@ -243,15 +266,11 @@ take_note(struct session *s, struct talk_frame *fr)
 	uint8_t level = bytes_u8(&fr->body);
 	char *text = talk_take_text(&fr->body, NULL);
 
-	if (steady_seconds() != s->notes_since) {
-		s->notes_since = steady_seconds();
-		s->notes = 0;
-	}
-	if (s->notes++ < NOTES_PER_SECOND) {
+	if (audit_has_room(s)) {
 		if (level <= LOG_LEVEL_WARNING)
-			log_warning("a session says", "address", s->address, "text", text, NULL);
+			log_warning("a session says", "session", session_name(s->warden, s->number).s, "address", s->address, "text", text, NULL);
 		else
-			log_info("a session says", "address", s->address, "text", text, NULL);
+			log_info("a session says", "session", session_name(s->warden, s->number).s, "address", s->address, "text", text, NULL);
 	}
 	talloc_free(text);
 }
@@ -259,7 +278,7 @@ take_note(struct session *s, struct talk_frame *fr)
 static const struct { enum talk_type type; void (*take)(struct session *s, struct talk_frame *f); } requests[] = {
 	{ TALK_OPEN, names_open }, { TALK_STAT, names_stat }, { TALK_LIST, names_list }, { TALK_MKDIR, names_folder }, { TALK_RMDIR, names_folder },
 	{ TALK_REMOVE, names_remove }, { TALK_RENAME, names_rename }, { TALK_TIMES, names_times }, { TALK_SPACE, names_space },
-	{ TALK_SEED, names_seed }, { TALK_PROGRESS, uploads_progress }, { TALK_REVOKED, uploads_revoked }, { TALK_CLOSED, uploads_closed },
+	{ TALK_SEED, names_seed }, { TALK_REFUSED_NAME, audit_refused_name }, { TALK_TOTALS, audit_totals }, { TALK_PROGRESS, uploads_progress }, { TALK_REVOKED, uploads_revoked }, { TALK_CLOSED, uploads_closed },
 };
 
 /* Before log-in. False: it may not say that, or not now. */
@@ -443,6 +462,7 @@ on_connection(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	if (client < 0)
 		return;
+	count(w, METRIC_CONNECTIONS);
 	if (sa.ss_family == AF_INET6)
 		memcpy(peer.b, &((struct sockaddr_in6 *)&sa)->sin6_addr, sizeof(peer.b));
 	else if (sa.ss_family == AF_INET)
@@ -582,6 +602,7 @@ on_spawner(evutil_socket_t fd, short what, void *ctx)
 	waitpid(w->spawner_pid, NULL, 0);
 	if (w->ends)
 		return;
+	count(w, METRIC_SPAWNER_RESTARTS);
 	log_error("the spawner died; it is started again, living sessions go on", NULL);
 	/* Children it had not told of are gone with their pairs. */
 	for (struct session *s = w->sessions, *next; s != NULL; s = next) {
@@ -673,6 +694,7 @@ finish_file(struct warden *w, struct file *f)
 		f->bytes = cut_at_hole(staging);
 		f->was_open = f->bytes > 0;
 		area_set_reason(f, "the receiver was ended before the file was closed");
+		audit_upload_ended(w, f, 0, NULL);
 		uploads_record(w, f);
 	}
 	if (f->state == FILE_GONE || f->state == FILE_REFUSED)
@@ -769,13 +791,12 @@ on_journal(evutil_socket_t fd, short what, void *ctx)
 static void
 kick(struct warden *w, const json_t *names)
 {
-	char name[sizeof(((struct intake_progress *)0)->session)];
-
 	for (struct session *s = w->sessions; s != NULL; s = s->next)
 		for (size_t i = 0; i < json_array_size(names); i++) {
-			snprintf(name, sizeof(name), "%s-%u", w->name, s->number);
-			if (s->is_in && s->pair >= 0 && strcmp(name, json_string_value(json_array_get(names, i))) == 0)
-				session_end(s, "the team ended it");
+			const char *name = json_string_value(json_array_get(names, i));
+
+			if (s->is_in && s->pair >= 0 && name != NULL && strcmp(session_name(w, s->number).s, name) == 0)
+				session_end_for(s, METRIC_ENDED_KICKED, "the team ended it");
 		}
 }
 
@@ -792,7 +813,7 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 	for (struct session *s = w->sessions; s != NULL; s = s->next)
 		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds(), &s->until) ||
 		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
-			session_end(s, "its key is not valid any more");
+			session_end_for(s, METRIC_ENDED_KEY, "its key is not valid any more");
 	kick(w, json_object_get(keyring, "kicks"));
 	json_decref(keyring);
 }
@@ -824,6 +845,7 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 	allow_for_tick(w);
 	others_tick(w);
 	guard_tick(w);
+	metrics_tick(w);
 	sd_notify(0, "WATCHDOG=1");
 }
 
@@ -936,8 +958,13 @@ warden_main(const struct config *config, const char *ready_file)
 	event_add(event_new(w.base, -1, EV_PERSIST, on_tick, &w), &tick);
 	event_add(evsignal_new(w.base, SIGTERM, on_term, &w), NULL);
 	event_add(evsignal_new(w.base, SIGINT, on_term, &w), NULL);
+	metrics_begin(&w);
 	start_spawner(&w);
 	event_base_dispatch(w.base);
+	for (struct session *s = w.sessions; s != NULL; s = s->next)
+		if (s->pair >= 0)
+			audit_end(s);
+	metrics_end(&w);
 	journal_drain(w.journal);
 	journal_finished(w.journal);
 	log_info("ends", NULL);

@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -101,9 +102,21 @@ ask_crowd(struct warden *w, const struct address *peer, const struct session *it
 		}
 	answer = crowd_ask(&limits, networks, n, &network, is_exempt(w, peer), &leaves);
 	if (answer == CROWD_INSTEAD)
-		session_end(there[leaves], "too many connections wait for a log-in, and its network has the most");
+		session_end_for(there[leaves], METRIC_ENDED_MADE_ROOM, "too many connections wait for a log-in, and its network has the most");
 	talloc_free(networks);
 	return answer;
+}
+
+__attribute__((format(printf, 4, 5))) static bool
+say_why(struct warden *w, char why[GUARD_WHY_MAX], enum metric metric, const char *format, ...)
+{
+	va_list args;
+
+	count(w, metric);
+	va_start(args, format);
+	vsnprintf(why, GUARD_WHY_MAX, format, args);
+	va_end(args);
+	return false;
 }
 
 bool
@@ -115,14 +128,15 @@ guard_admits(struct warden *w, const struct address *peer, const struct session 
 
 	why[0] = '\0';
 	if (wait > 0)
-		snprintf(why, GUARD_WHY_MAX, "too many failed log-ins from your address; try again in %u seconds", wait);
-	else if (all >= (size_t)w->config->receiver.max_sessions)
-		snprintf(why, GUARD_WHY_MAX, "the server has no room for another connection; try again later");
-	else if ((answer = ask_crowd(w, peer, itself, strangers)) == CROWD_ITS_SHARE)
-		snprintf(why, GUARD_WHY_MAX, "too many connections of your address wait for their log-in; try again later");
-	else if (answer == CROWD_FULL)
-		snprintf(why, GUARD_WHY_MAX, "too many connections wait for their log-in; try again later");
-	return why[0] == '\0';
+		return say_why(w, why, METRIC_REFUSED_PENALTY, "too many failed log-ins from your address; try again in %u seconds", wait);
+	if (all >= (size_t)w->config->receiver.max_sessions)
+		return say_why(w, why, METRIC_REFUSED_FULL, "the server has no room for another connection; try again later");
+	answer = ask_crowd(w, peer, itself, strangers);
+	if (answer == CROWD_ITS_SHARE)
+		return say_why(w, why, METRIC_REFUSED_SHARE, "too many connections of your address wait for their log-in; try again later");
+	if (answer == CROWD_FULL)
+		return say_why(w, why, METRIC_REFUSED_CROWD, "too many connections wait for their log-in; try again later");
+	return true;
 }
 
 static void
@@ -184,6 +198,7 @@ guard_failed(struct session *s)
 	wait = penalties_failed(w->penalties, &s->peer, steady_seconds());
 	if (wait == 0)
 		return;
+	count(w, METRIC_SHUT_OUTS);
 	snprintf(seconds, sizeof(seconds), "%u", wait);
 	log_warning("an address is shut out after failed log-ins", "address", s->address, "seconds", seconds, NULL);
 }
@@ -248,9 +263,9 @@ watch(struct session *s, int64_t now)
 	if (s->pair < 0 || s->leaves)
 		return;
 	if (s->is_in && s->until <= now)
-		session_end(s, "its key has expired");
+		session_end_for(s, METRIC_ENDED_KEY, "its key has expired");
 	else if (cpu_ms_used(s) > cpu_seconds_of(s) * 1000)
-		session_end(s, "it has used more CPU than its bytes explain");
+		session_end_for(s, METRIC_ENDED_CPU, "it has used more CPU than its bytes explain");
 	else
 		renew_cpu(s);
 }

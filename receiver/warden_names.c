@@ -44,6 +44,15 @@ new_key(char key[40])
 	         r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
 }
 
+/* What is not there is no refusal. */
+static void
+refuse(struct session *s, uint32_t id, const char *request, const char *path, uint32_t status, const char *why)
+{
+	if (status != STATUS_NO_SUCH_FILE)
+		audit_refused(s, request, path == NULL ? "" : path, why);
+	reply(s, id, status, why);
+}
+
 /* ---- what is ours: README, STATUS, receipts, outbox ----------------------------------------------------------------- */
 
 static char *
@@ -237,7 +246,7 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		if (fd >= 0)
 			close(fd);
-		reply(s, id, STATUS_FAILURE, errno == ENOSPC ? "there is no space left" : "the file cannot be opened");
+		refuse(s, id, "open", f->path, STATUS_FAILURE, errno == ENOSPC ? "there is no space left" : "the file cannot be opened");
 		return false;
 	}
 	/* Several handles of one session share the upload: its bytes are what that session knows. */
@@ -248,9 +257,11 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 		f->whole = false;
 		others_reopened(f);
 		f->mtime = now_seconds();
+		f->moved_at = steady_seconds();
 		/* What is there already will be read back by the session: that costs CPU too. */
 		guard_credit(s, f->bytes);
 		uploads_record_opened(s->warden, f);
+		audit_upload_begun(s, f);
 		f->expected = 0;
 		uploads_show(s, f);
 	}
@@ -339,9 +350,9 @@ open_to_write(struct session *s, uint32_t id, const char *path, uint32_t flags)
 	int fd;
 
 	if (place_kind(path) != PLACE_DROP)
-		reply(s, id, STATUS_DENIED, "this is read-only; put your files into /");
+		refuse(s, id, "open", path, STATUS_DENIED, "this is read-only; put your files into /");
 	else if (why != NULL)
-		reply(s, id, STATUS_FAILURE, why);
+		refuse(s, id, "open", path, STATUS_FAILURE, why);
 	else if (f == NULL && !(flags & OPEN_CREAT))
 		reply(s, id, STATUS_NO_SUCH_FILE, "there is no such file");
 	else if (f != NULL && f->settling && give_way(s->warden, f))
@@ -380,7 +391,7 @@ names_open(struct session *s, struct talk_frame *fr)
 	uint32_t flags = bytes_u32(&fr->body);
 
 	if (path == NULL || fr->body.short_of || s->pending.there)
-		reply(s, fr->id, STATUS_FAILURE, "that name cannot be used");
+		refuse(s, fr->id, "open", path, STATUS_FAILURE, "that name cannot be used");
 	else
 		open_path(s, fr->id, path, flags);
 	talloc_free(mem);
@@ -605,25 +616,27 @@ names_folder(struct session *s, struct talk_frame *fr)
 	TALLOC_CTX *mem = talloc_new(NULL);
 	char *path = take_path(fr, mem);
 	bool makes = fr->type == TALK_MKDIR;
+	const char *request = makes ? "mkdir" : "rmdir";
 
 	if (path == NULL || place_kind(path) != PLACE_DROP || strcmp(path, "/") == 0)
-		reply(s, fr->id, STATUS_DENIED, "this folder is not yours to change");
+		refuse(s, fr->id, request, path, STATUS_DENIED, "this folder is not yours to change");
 	else if (makes && (area_is_folder(s->area, path) || area_find(s->area, path) != NULL))
-		reply(s, fr->id, STATUS_FAILURE, "the name is taken");
+		refuse(s, fr->id, request, path, STATUS_FAILURE, "the name is taken");
 	else if (makes && !area_is_folder(s->area, place_parent(mem, path)))
-		reply(s, fr->id, STATUS_NO_SUCH_FILE, "the folder above is not there");
+		refuse(s, fr->id, request, path, STATUS_NO_SUCH_FILE, "the folder above is not there");
 	else if (makes && s->area->n_folders >= 10000)
-		reply(s, fr->id, STATUS_FAILURE, "there are too many folders");
+		refuse(s, fr->id, request, path, STATUS_FAILURE, "there are too many folders");
 	else if (!makes && !area_is_folder(s->area, path))
-		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such folder");
+		refuse(s, fr->id, request, path, STATUS_NO_SUCH_FILE, "there is no such folder");
 	else if (!makes && !area_is_empty(s->area, path))
-		reply(s, fr->id, STATUS_FAILURE, "the folder is not empty");
+		refuse(s, fr->id, request, path, STATUS_FAILURE, "the folder is not empty");
 	else {
 		if (makes)
 			area_add_folder(s->area, path);
 		else
 			area_remove_folder(s->area, path);
-		journal_folder(s, makes ? "mkdir" : "rmdir", path);
+		journal_folder(s, request, path);
+		audit_folder(s, path, makes);
 		reply(s, fr->id, STATUS_OK, "");
 	}
 	talloc_free(mem);
@@ -637,14 +650,15 @@ names_remove(struct session *s, struct talk_frame *fr)
 	struct file *f = path == NULL ? NULL : area_find(s->area, path);
 
 	if (path == NULL || place_kind(path) != PLACE_DROP)
-		reply(s, fr->id, STATUS_DENIED, "this is not yours to remove");
+		refuse(s, fr->id, "remove", path, STATUS_DENIED, "this is not yours to remove");
 	else if (f == NULL)
-		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
+		refuse(s, fr->id, "remove", path, STATUS_NO_SUCH_FILE, "there is no such file");
 	else if (f->settling || f->writer != 0)
-		reply(s, fr->id, STATUS_FAILURE, "the file is being written");
+		refuse(s, fr->id, "remove", path, STATUS_FAILURE, "the file is being written");
 	else {
 		struct file *checked = f->promised[0] == '\0' ? NULL : others_target(f);
 
+		audit_removed(s, f);
 		/* What has arrived stays in the vault: a name that goes takes no backup with it. */
 		uploads_replace(s->warden, f);
 		if (checked != NULL)
@@ -676,6 +690,7 @@ rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
 		/* Under a backup's name what is none is refused, also when it comes by a rename. */
 		f->state = FILE_REFUSED;
 		area_set_reason(f, "this is no SQL Server backup");
+		audit_upload_ended(s->warden, f, s->number, NULL);
 		uploads_record_and_remove(s->warden, f);
 		reply(s, id, STATUS_FAILURE, talloc_asprintf(mem, "%s: this is no SQL Server backup", to + 1));
 	} else {
@@ -695,20 +710,21 @@ names_rename(struct session *s, struct talk_frame *fr)
 	struct file *f = from == NULL ? NULL : area_find(s->area, from), *there = to == NULL ? NULL : area_find(s->area, to);
 
 	if (from == NULL || to == NULL || fr->body.short_of || place_kind(from) != PLACE_DROP || place_kind(to) != PLACE_DROP)
-		reply(s, fr->id, STATUS_DENIED, "that name cannot be used");
+		refuse(s, fr->id, "rename", from, STATUS_DENIED, "that name cannot be used");
 	else if (f == NULL)
-		reply(s, fr->id, area_is_folder(s->area, from) ? STATUS_FAILURE : STATUS_NO_SUCH_FILE,
+		refuse(s, fr->id, "rename", from, area_is_folder(s->area, from) ? STATUS_FAILURE : STATUS_NO_SUCH_FILE,
 		      area_is_folder(s->area, from) ? "folders cannot be renamed" : "there is no such file");
 	else if (strcmp(from, to) == 0)
 		reply(s, fr->id, STATUS_OK, "");
 	else if (f->settling || (there != NULL && (there->settling || there->writer != 0)))
-		reply(s, fr->id, STATUS_FAILURE, "the file is being recorded; try again");
+		refuse(s, fr->id, "rename", from, STATUS_FAILURE, "the file is being recorded; try again");
 	else if (area_is_folder(s->area, to) || !area_is_folder(s->area, place_parent(mem, to)) || (there != NULL && !overwrite))
-		reply(s, fr->id, STATUS_FAILURE, there != NULL ? "the name is taken" : "the folder is not there");
+		refuse(s, fr->id, "rename", from, STATUS_FAILURE, there != NULL ? "the name is taken" : "the folder is not there");
 	else {
 		if (there != NULL)
 			uploads_replace(s->warden, there);
 		f->version = area_next_version(s->area, to);
+		audit_renamed(s, f, to);
 		rename_now(s, fr->id, f, to);
 	}
 	talloc_free(mem);
@@ -790,7 +806,7 @@ names_seed(struct session *s, struct talk_frame *fr)
 	}
 	/* OPEN asked for it, but that may be long ago, and for another file. */
 	if ((why = why_not_write(s, old->path, OPEN_WRITE, old)) != NULL) {
-		reply(s, fr->id, STATUS_FAILURE, why);
+		refuse(s, fr->id, "open", old->path, STATUS_FAILURE, why);
 		return;
 	}
 	x = talloc_zero(NULL, struct seeding);

@@ -245,6 +245,7 @@ others_tick(struct warden *w)
 				continue;
 			}
 			becomes_other(f);
+			audit_upload_ended(w, f, f->closed_by, NULL);
 			uploads_record(w, f);
 		}
 }

@@ -10,11 +10,13 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/fingerprint.h"
 #include "receiver/address.h"
 #include "receiver/area.h"
 #include "receiver/feed.h"
 #include "receiver/journal.h"
 #include "receiver/keys.h"
+#include "receiver/metrics.h"
 #include "receiver/penalty.h"
 #include "receiver/place.h"
 #include "receiver/talk.h"
@@ -48,13 +50,21 @@ struct session {
 	struct talk_policy policy;
 	uint64_t quota_bytes, bytes; /* bytes: it has had to deal with, for the CPU limit */
 	unsigned quota_files;
-	int notes;
-	int64_t notes_since;
 	/* What its requests cost: of the loop (a stranger's; others' is their area's), and jobs for the journal, the last of which. */
 	int64_t spent;
 	unsigned jobs;
 	uint64_t last_job;
 	bool rests;               /* they were too many: its pair is not read for a while */
+	/* For the audit. */
+	char key[FINGERPRINT_MAX]; /* the last that was offered, or that it came in with */
+	char tried[40];           /* before log-in: the last user */
+	unsigned keys, uploads;   /* offered; begun */
+	uint64_t received, sent, requests; /* as it says */
+	bool said_last;
+	enum metric cause;        /* of its end; 0: not known yet */
+	char why[160];
+	unsigned said, untold;    /* lines about refusals */
+	int64_t said_second;
 	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
 	uint64_t reading;         /* READER, DIGEST: the file it examines */
@@ -82,8 +92,19 @@ struct warden {
 	struct event *drain_ev;
 	int64_t drain_until;
 	struct penalties *penalties;
+	double metrics[METRIC_N];
+	int64_t metrics_at;       /* when they were written last */
+	bool metrics_fail;
+	int64_t strangers_second; /* lines about connections that never logged in */
+	unsigned strangers_said;
 	struct { unsigned n; int64_t told; char address[ADDRESS_TEXT_MAX], why[120]; } refusals; /* since they were logged */
 };
+
+static inline void
+count(struct warden *w, enum metric metric)
+{
+	w->metrics[metric]++;
+}
 
 int64_t now_seconds(void);
 struct session *session_of(struct warden *w, unsigned number);
@@ -98,7 +119,8 @@ void digest(struct warden *w, struct file *f);
 void reply(struct session *s, uint32_t id, uint32_t status, const char *message);
 void reply_out(struct session *s, struct talk_out *out);
 void reply_begin(struct talk_out *out, uint32_t id);
-void session_end(struct session *s, const char *why);
+void session_end(struct session *s, const char *why); /* it does what a session of ours never does */
+void session_end_for(struct session *s, enum metric cause, const char *why);
 
 /* Paths on disk. */
 char *disk_path(struct warden *w, TALLOC_CTX *mem, const struct file *f, const char *suffix); /* where its bytes are now */
@@ -129,7 +151,31 @@ void others_tick(struct warden *w);
 char *others_check(TALLOC_CTX *mem, struct warden *w, struct file *f);
 struct file *others_target(const struct file *sidecar);
 
+/* warden_audit.c: one line for each thing that happened, and its counters. */
+struct session_name { char s[32]; };
+struct session_name session_name(const struct warden *w, unsigned session); /* as people see it; "" for 0 */
+void audit_login(const struct session *s);
+void audit_login_refused(const struct session *s, const char *user, const char *why);
+void audit_cause(struct session *s, enum metric cause, const char *why);
+void audit_end(struct session *s);
+bool audit_has_room(struct session *s); /* for one more line that it can cause */
+void audit_refused(struct session *s, const char *request, const char *name, const char *why);
+void audit_refused_name(struct session *s, struct talk_frame *f);
+void audit_totals(struct session *s, struct talk_frame *f);
+void audit_renamed(const struct session *s, const struct file *f, const char *to);
+void audit_removed(const struct session *s, const struct file *f);
+void audit_folder(const struct session *s, const char *path, bool is_made);
+void audit_upload_begun(struct session *s, const struct file *f);
+/* session: whose it was, 0 for none. not_recorded: why the journal does not have it, or NULL. */
+void audit_upload_ended(struct warden *w, const struct file *f, unsigned session, const char *not_recorded);
+
+/* warden_metrics.c: what Prometheus reads. */
+void metrics_begin(struct warden *w);
+void metrics_tick(struct warden *w); /* twice a second */
+void metrics_end(struct warden *w);
+
 /* warden_uploads.c: how uploads end. */
+extern const char uploads_over_quota[];
 void uploads_closed(struct session *s, struct talk_frame *f);
 void uploads_progress(struct session *s, struct talk_frame *f);
 /* Tells Postgres how far it is, and whose it is. */

@@ -18,7 +18,7 @@
 /* Of facts: more values than the reader can keep, which a session that was taken over may send; each costs memory when parsed. */
 enum { LEASE_TRIES = 20, LEASE_MS = 100, FINDINGS_MAX = 50, FACTS_VALUES_MAX = 1000000 };
 
-static const char over_quota[] = "over the quota of this migration; ask for a larger one";
+const char uploads_over_quota[] = "over the quota of this migration; ask for a larger one";
 
 /* ---- telling ------------------------------------------------------------------------------------------------- */
 
@@ -84,13 +84,18 @@ uploads_record_and_remove(struct warden *w, struct file *f)
 void
 uploads_replace(struct warden *w, struct file *f)
 {
+	bool was_open;
+
 	f->shown = false;
 	if (f->state == FILE_ARRIVED) {
 		uploads_record(w, f);
 		return;
 	}
 	/* A handle that is still open to it writes into nothing, and its CLOSE fails. */
+	was_open = f->state == FILE_RECEIVING;
 	f->state = FILE_GONE;
+	if (was_open)
+		audit_upload_ended(w, f, f->writer, NULL);
 	f->writer = 0;
 	uploads_record_and_remove(w, f);
 }
@@ -149,7 +154,10 @@ static void
 answer_arrival(struct arrival *a, uint32_t status, const char *message)
 {
 	struct session *s = session_of(a->w, a->session);
+	struct file *f = area_by_number(&a->w->areas, a->file);
 
+	if (f != NULL)
+		audit_upload_ended(a->w, f, a->session, status == STATUS_OK ? NULL : message);
 	if (s != NULL && s->pair >= 0)
 		reply(s, a->id, status, message);
 	uploads_settled(a->w, a->file);
@@ -171,7 +179,6 @@ on_arrived(void *ctx, bool good, const char *why)
 	if (f != NULL)
 		f->settling = false;
 	if (good && f != NULL) {
-		log_info("a backup arrived", "migration", f->area->migration, "file", f->path + 1, "sha256", f->sha256, NULL);
 		uploads_feed(a->w, f, a->record);
 		checked = others_check(a, a->w, f);
 		answer_arrival(a, STATUS_OK, checked == NULL ? a->line : talloc_asprintf(a, "%s; %s", a->line, checked));
@@ -292,8 +299,10 @@ on_closed(void *ctx, bool good, const char *why)
 
 	if (good && f != NULL)
 		uploads_feed(c->w, f, c->record);
-	if (f != NULL)
+	if (f != NULL) {
 		f->settling = false;
+		audit_upload_ended(c->w, f, c->session, good ? NULL : why);
+	}
 	if (good && f != NULL && f->state == FILE_OTHER)
 		checked = f->promised[0] == '\0' ? others_check(c, c->w, f) : (f = others_target(f)) == NULL ? NULL : others_check(c, c->w, f);
 	if (s != NULL && s->pair >= 0)
@@ -380,7 +389,6 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 		break;
 	case TALK_PARTIAL:
 		f->state = FILE_PARTIAL;
-		log_info("an upload is partial", "migration", f->area->migration, "file", f->path + 1, "reason", reason, NULL);
 		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is partial, %llu bytes: %s", name, (unsigned long long)f->bytes,
 			text_shown(mem, reason)), facts);
 		break;
@@ -396,7 +404,6 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 	case TALK_REFUSED:
 	default:
 		f->state = FILE_REFUSED;
-		log_info("an upload was refused", "migration", f->area->migration, "file", f->path + 1, "reason", reason, NULL);
 		journal_closing(w, f, number, id, STATUS_FAILURE, reason, facts);
 		break;
 	}
@@ -435,10 +442,13 @@ as_on_disk(struct warden *w, const struct file *f, uint64_t said)
 static void
 let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
 {
+	unsigned writer = f->writer;
+
 	f->bytes = as_on_disk(w, f, bytes);
 	f->writer = 0;
 	f->state = FILE_PARTIAL;
 	area_set_reason(f, why);
+	audit_upload_ended(w, f, writer, NULL);
 	uploads_record(w, f);
 }
 
@@ -480,7 +490,7 @@ uploads_show(struct session *s, const struct file *f)
 	struct intake_progress p = { .bytes = (int64_t)f->bytes, .expected = (int64_t)f->expected };
 
 	snprintf(p.key, sizeof(p.key), "%s", f->key);
-	snprintf(p.session, sizeof(p.session), "%s-%u", s->warden->name, s->number);
+	snprintf(p.session, sizeof(p.session), "%s", session_name(s->warden, s->number).s);
 	snprintf(p.peer, sizeof(p.peer), "%s", s->address);
 	snprintf(p.client, sizeof(p.client), "%s", s->software);
 	feed_progress(s->warden->feed, &p);
@@ -503,6 +513,8 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 	size = size_on_disk(s->warden, f);
 	bytes = bytes < size ? bytes : size;
 	guard_credit(s, bytes > f->bytes ? bytes - f->bytes : 0);
+	if (bytes != f->bytes)
+		f->moved_at = steady_seconds();
 	f->bytes = bytes;
 	f->mtime = now_seconds();
 	uploads_show(s, f);
@@ -511,7 +523,7 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 		return;
 	talk_start(&out, TALK_REVOKE, 0);
 	talk_u64(&out, number);
-	talk_text(&out, over_quota);
+	talk_text(&out, uploads_over_quota);
 	if (!talk_send(s->pair, &out, &err))
 		session_end(s, "it does not listen");
 }
@@ -526,7 +538,7 @@ uploads_revoked(struct session *s, struct talk_frame *fr)
 	if (fr->body.short_of || f == NULL || f->writer != s->number || f->settling)
 		return;
 	f->bytes = as_on_disk(s->warden, f, bytes);
-	let_go(s->warden, f, f->bytes, area_used(s->area, &files) > s->quota_bytes ? over_quota : "resumed from another connection");
+	let_go(s->warden, f, f->bytes, area_used(s->area, &files) > s->quota_bytes ? uploads_over_quota : "resumed from another connection");
 	uploads_settled(s->warden, number);
 }
 

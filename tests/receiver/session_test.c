@@ -271,6 +271,12 @@ answer(struct world *w, int pair, struct talk_frame *f)
 			talk_u64(&out, v);
 		send_it(pair, &out);
 		break;
+	case TALK_TOTALS: break;
+	case TALK_REFUSED_NAME:
+		w->notes = talloc_asprintf_append(w->notes, "%s", talk_take_text(&f->body, w->mem));
+		w->notes = talloc_asprintf_append(w->notes, " %s", talk_take_text(&f->body, w->mem));
+		w->notes = talloc_asprintf_append(w->notes, ": %s\n", talk_take_text(&f->body, w->mem));
+		break;
 	case TALK_NOTE:
 		bytes_u8(&f->body);
 		w->notes = talloc_asprintf_append(w->notes, "%s\n", talk_take_text(&f->body, w->mem));

@@ -27,13 +27,13 @@ static const struct kind { enum talk_type type; const char *name, *fields; bool 
 	{ TALK_RMDIR, "RMDIR", "p", true }, { TALK_REMOVE, "REMOVE", "p", true }, { TALK_RENAME, "RENAME", "pq1", true },
 	{ TALK_TIMES, "TIMES", "p8", true }, { TALK_SPACE, "SPACE", "", true }, { TALK_SEED, "SEED", "u", true },
 	{ TALK_CLOSED, "CLOSED", "u18hs", true }, { TALK_PROGRESS, "PROGRESS", "u8s8", false }, { TALK_REVOKED, "REVOKED", "u8", false },
-	{ TALK_NOTE, "NOTE", "1s", false },
+	{ TALK_NOTE, "NOTE", "1s", false }, { TALK_REFUSED_NAME, "REFUSED_NAME", "sss", false }, { TALK_TOTALS, "TOTALS", "8881", false },
 	/* Not theirs to say. */
 	{ TALK_SPAWN, "SPAWN", "f1asms1f", false }, { TALK_REAP, "REAP", "f", false }, { TALK_SPAWNED, "SPAWNED", "ff", false },
 	{ TALK_READY, "READY", "s", false }, { TALK_REPLY, "REPLY", "fs", false }, { TALK_REVOKE, "REVOKE", "us", false },
 	{ TALK_SAY, "SAY", "s", false }, { TALK_END, "END", "s", false },
 };
-enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), OF_SESSIONS = 18 };
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), OF_SESSIONS = 20 };
 
 static void
 put_field(struct talk_out *out, char field, uint64_t upload)

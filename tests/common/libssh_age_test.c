@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "receiver/libssh_age.h"
+#include "common/libssh_age.h"
 
 static const struct { const char *a, *b; int order; } pairs[] = {
 	{ "0.10.6-0+deb12u3", "0.10.6-0+deb12u3", 0 }, { "0.10.6-0+deb12u2", "0.10.6-0+deb12u3", -1 }, { "0.10.6-0+deb12u10", "0.10.6-0+deb12u3", 1 },

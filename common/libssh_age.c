@@ -1,4 +1,4 @@
-#include "receiver/libssh_age.h"
+#include "common/libssh_age.h"
 
 #include <ctype.h>
 #include <stdio.h>
