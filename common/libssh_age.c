@@ -70,15 +70,23 @@ libssh_compare(const char *a, const char *b)
 }
 
 bool
+libssh_is_known_bad(const char *package)
+{
+	return package != NULL && package[0] != '\0' && libssh_compare(package, first_good) < 0;
+}
+
+bool
 libssh_is_known_good(const char *runtime, const char *package, char *why, size_t size)
 {
-	int len = (int)strcspn(runtime, "/");
+	int len = runtime == NULL ? 0 : (int)strcspn(runtime, "/");
 	struct version v = split(package == NULL ? "" : package);
 
 	why[0] = '\0';
-	if (v.upstream[0] == '\0')
+	if (v.upstream[0] == '\0' && runtime == NULL)
+		snprintf(why, size, "there is no package libssh-4 here; whether the library has the fixes of October 2026 cannot be told");
+	else if (v.upstream[0] == '\0')
 		snprintf(why, size, "libssh %.*s comes from no package libssh-4; whether it has the fixes of October 2026 cannot be told", len, runtime);
-	else if (strncmp(runtime, v.upstream, (size_t)len) != 0 || v.upstream[len] != '\0')
+	else if (runtime != NULL && (strncmp(runtime, v.upstream, (size_t)len) != 0 || v.upstream[len] != '\0'))
 		snprintf(why, size, "libssh %.*s is not the package's (libssh-4 %s); whether it has the fixes of October 2026 cannot be told", len, runtime,
 		         package);
 	else if (libssh_compare(package, first_good) < 0)

@@ -16,8 +16,11 @@
 /* Below 0, 0, above 0, as dpkg compares versions. */
 int libssh_compare(const char *a, const char *b);
 
+/* The package's version is older than the first that has the fixes. */
+bool libssh_is_known_bad(const char *package);
+
 /*
- * runtime: ssh_version()'s, "0.10.6/openssl/zlib". package: the version of libssh-4, NULL or "" when there is none.
+ * runtime: ssh_version()'s, "0.10.6/openssl/zlib", or NULL where the library itself is not at hand. package: the version of libssh-4, NULL or "" when there is none.
  * False: why is a sentence for the log.
  */
 bool libssh_is_known_good(const char *runtime, const char *package, char *why, size_t size);

@@ -97,6 +97,25 @@ is_newest(struct db *db, TALLOC_CTX *mem, int version, struct err *err)
 		rows_text(r, 0, 0), version);
 }
 
+int
+schema_newest(const char *dir, struct err *err)
+{
+	struct dirent **list;
+	int n = dir == NULL ? 0 : scandir(dir, &list, is_schema_file, alphasort), newest = 0;
+
+	if (dir == NULL)
+		err_set(err, ERR_OPERATOR, 0, "the configuration has no key schema (the folder of the schema files)");
+	else if (n <= 0)
+		err_errno(err, n == 0 ? ENOENT : errno, "schema files in %s", dir);
+	for (int i = 0; i < n; i++) {
+		newest = atoi(list[i]->d_name);
+		free(list[i]);
+	}
+	if (dir != NULL && n >= 0)
+		free(list);
+	return newest;
+}
+
 static bool
 apply_all(struct db *db, TALLOC_CTX *mem, const char *dir, struct schema_result *result, struct err *err)
 {

@@ -9,6 +9,9 @@
 
 struct schema_result { int version, applied; char **names; };
 
+/* The version that these files bring; 0 and err when there are none. */
+int schema_newest(const char *dir, struct err *err);
+
 /*
  * Applies what is missing under an advisory lock, each file in one transaction; a file that was applied and
  * has changed since is refused. Then writes the configuration's clusters and replicas into their tables.

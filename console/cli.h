@@ -18,7 +18,7 @@
 /* Stable: scripts rely on them. */
 enum cli_exit {
 	CLI_FINE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_FOUND = 3, CLI_NOT_ALLOWED = 4, CLI_CONFLICT = 5, CLI_NOT_READY = 6,
-	CLI_NOT_VERIFIED = 7, CLI_TIMED_OUT = 9, CLI_AWAY = 10,
+	CLI_NOT_VERIFIED = 7, CLI_WARNED = 8, CLI_TIMED_OUT = 9, CLI_AWAY = 10,
 };
 
 struct cli {
@@ -92,5 +92,6 @@ int cmd_notify_retry(struct cli *c);
 int cmd_notify_test(struct cli *c);
 int cmd_queue(struct cli *c);
 int cmd_status(struct cli *c);
+int cmd_doctor(struct cli *c);
 
 #endif

@@ -44,6 +44,7 @@ static const struct cli_command commands[] = {
 	{ "outbox", "remove", cmd_outbox_remove, "outbox remove M NAME", "takes a file out of it" },
 	{ "queue", NULL, cmd_queue, "queue", "what runs, what waits and why, per cluster" },
 	{ "status", NULL, cmd_status, "status", "Postgres, workers, clusters" },
+	{ "doctor", NULL, cmd_doctor, "doctor [--nagios] [--strict]", "looks whether everything is as it must be, and says what to do about what is not" },
 };
 
 static void
@@ -58,7 +59,7 @@ help(FILE *out, const char *noun)
 		        "      reads backup files, without any server; plans their restore order\n");
 	fprintf(out, "\nEvery command knows --json and --help. The configuration is --config, LANDFALL_CONFIG, or /etc/landfall/landfall.yaml.\n"
 	        "Exit: 0 fine, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 not ready (gate, gap, hold),\n"
-	        "7 not verified or damaged, 9 time limit, 10 Postgres not reachable.\n");
+	        "7 not verified or damaged, 8 warnings (--strict), 9 time limit, 10 Postgres not reachable.\n");
 }
 
 static bool

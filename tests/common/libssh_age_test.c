@@ -54,7 +54,8 @@ what_cannot_be_told_is_said(void **state)
 		{ "0.10.6/openssl/zlib", "0.10.6-0+deb12u2", "known holes" }, { "0.9.7/openssl/zlib", "0.9.7-0+deb11u1", "known holes" },
 		{ "0.10.6/openssl/zlib", NULL, "no package" }, { "0.10.6", "", "no package" }, { "0.11.1/openssl", "0.10.6-0+deb12u3", "is not the package's" },
 		{ "0.1/openssl", "0.10.6-0+deb12u3", "is not the package's" }, { "0.11.2/openssl", "0.11.2-1", "only Debian 12's" },
-		{ "0.10.6/openssl", "0.10.6-2ubuntu0.2", "only Debian 12's" },
+		{ "0.10.6/openssl", "0.10.6-2ubuntu0.2", "only Debian 12's" }, { NULL, "0.10.6-0+deb12u3", "" }, { NULL, "0.10.6-0+deb12u2", "known holes" },
+		{ NULL, "", "no package" },
 	};
 	char why[200];
 
@@ -62,7 +63,9 @@ what_cannot_be_told_is_said(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(libssh_is_known_good(cases[i].runtime, cases[i].package, why, sizeof(why)), cases[i].says[0] == '\0');
 		if (strstr(why, cases[i].says) == NULL)
-			fail_msg("%s of %s: [%s]", cases[i].runtime, cases[i].package, why);
+			fail_msg("%s of %s: [%s]", cases[i].runtime == NULL ? "-" : cases[i].runtime, cases[i].package == NULL ? "-" : cases[i].package, why);
+		assert_int_equal(libssh_is_known_bad(cases[i].package), cases[i].package != NULL && strstr("0.10.6-0+deb12u2 0.9.7-0+deb11u1", cases[i].package) != NULL
+			&& cases[i].package[0] != '\0');
 	}
 }
 
