@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ why_not(const struct doctor *d, enum needs needs)
 		return "the configuration cannot be read";
 	if (needs == NEEDS_RECEIVER && d->config->receiver.spool == NULL)
 		return "the configuration has no receiver";
-	return needs == NEEDS_POSTGRES && !d->has_health ? "Postgres does not answer" : NULL;
+	return needs == NEEDS_POSTGRES && !d->has_health ? "Postgres could not be asked" : NULL;
 }
 
 static int64_t
@@ -67,10 +68,12 @@ wall_ms(void)
 static void
 ask_postgres(struct cli *c, struct doctor *d)
 {
+	const char *file = d->config->postgres.operator_.password_file;
 	struct db_where where;
 	int64_t before, after;
 	struct db *db;
 
+	d->is_shut_out = file != NULL && access(file, R_OK) != 0 && errno == EACCES;
 	config_where(d->config, &d->config->postgres.operator_, "landfall-doctor", &where);
 	db = db_new(c->mem, &where);
 	if (!db_connect(db, &d->db_err))

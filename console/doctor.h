@@ -23,6 +23,7 @@ struct doctor {
 	struct health health;        /* when has_health; otherwise db_err says why not */
 	bool has_health;
 	struct err db_err;
+	bool is_shut_out;            /* the operator's password may not be read by whoever asks */
 	int64_t skew_ms;             /* Postgres's clock before ours, half of the question's time taken off */
 	const char *check;           /* that runs */
 	json_t *findings;            /* {check, about, level, value, hint} */

@@ -21,6 +21,10 @@ doctor_postgres(struct doctor *d)
 	struct err err = { 0 };
 	int newest = schema_newest(d->config->schema, &err), is = d->health.schema_version;
 
+	if (!d->has_health && d->is_shut_out) {
+		doctor_say(d, "", DOCTOR_WARN, "ask as root, or as somebody who may use the command line", "not checked: %s", d->db_err.text);
+		return;
+	}
 	if (!d->has_health) {
 		doctor_say(d, "", DOCTOR_FAIL, "uploads go on without it and wait in the receiver's journal; nothing is restored", "%s", d->db_err.text);
 		return;
@@ -69,8 +73,11 @@ doctor_mail(struct doctor *d)
 	enum doctor_level level = oldest > MAIL_FAIL_SECONDS ? DOCTOR_FAIL : oldest > MAIL_WARN_SECONDS || h->mails_given_up > 0 ? DOCTOR_WARN : DOCTOR_OK;
 
 	doctor_number(d, "mails_waiting", h->mails_waiting);
-	doctor_say(d, "", level, level == DOCTOR_OK ? NULL : "landfall notify list says what the relay said; landfall notify retry ID sends one again",
-	           "%d wait, the oldest for %" PRId64 " s; %d given up since yesterday", h->mails_waiting, oldest, h->mails_given_up);
+	if (h->mails_waiting + h->mails_given_up == 0)
+		doctor_say(d, "", DOCTOR_OK, NULL, "none waits");
+	else
+		doctor_say(d, "", level, level == DOCTOR_OK ? NULL : "landfall notify list says what the relay said; landfall notify retry ID sends one again",
+		           "%d wait, the oldest for %" PRId64 " s; %d given up since yesterday", h->mails_waiting, oldest, h->mails_given_up);
 }
 
 /* ---- SQL Servers ------------------------------------------------------------------------------------------------------ */
