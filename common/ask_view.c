@@ -104,12 +104,17 @@ view_migration(struct db *db, const char *id, struct err *err)
 	return o;
 }
 
+/* What was measured before it stood still says nothing of when it will be there. */
+#define STALLED "(u.state = 'receiving' and now() - u.changed_at >= interval '10 s')"
+
 json_t *
 view_uploads(struct db *db, bool live, struct err *err)
 {
 	return ask_json(db, err, "select coalesce(json_agg(json_build_object('migration', u.migration, 'name', u.name, 'state', u.state, 'bytes', u.bytes,"
-		" 'expected', u.expected, 'rate', u.rate, 'eta_seconds', case when u.rate > 0 and u.expected > u.bytes"
+		" 'expected', u.expected, 'rate', case when " STALLED " then 0 else u.rate end,"
+		" 'eta_seconds', case when not " STALLED " and u.rate > 0 and u.expected > u.bytes"
 		"   then ((u.expected - u.bytes) / u.rate)::bigint end, 'quiet_seconds', extract(epoch from now() - u.changed_at)::bigint,"
+		" 'stalled_since', case when " STALLED " then to_char(u.changed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') end,"
 		" 'session', u.session, 'address', u.peer, 'client', u.client,"
 		" 'started_at', to_char(u.started_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by u.id desc), '[]')"
 		" from (select * from upload where state = 'receiving' or ($1 = 'all' and state in ('partial', 'whole-not-named'))"

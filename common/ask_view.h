@@ -14,7 +14,8 @@
 json_t *view_migrations(struct db *db, struct err *err);
 /* json null when there is no such migration. Gates are in each run. */
 json_t *view_migration(struct db *db, const char *id, struct err *err);
-/* Newest first: {migration, name, state, bytes, expected, rate (bytes/s), eta_seconds, quiet_seconds, session, address, client,
+/* Newest first: {migration, name, state, bytes, expected, rate (bytes/s; 0 when it stands still), eta_seconds, quiet_seconds,
+ * stalled_since (when nothing came for ten seconds; else null), session, address, client,
  * started_at}; live: only those that are being received, otherwise the partial ones too. At most 500. */
 json_t *view_uploads(struct db *db, bool live, struct err *err);
 json_t *view_queue(struct db *db, struct err *err);

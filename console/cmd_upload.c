@@ -9,7 +9,7 @@
 
 /* What customers are uploading now, and ending one of their sessions. */
 
-enum { KICK_TRIES = 50, KICK_MS = 200, STALLED_SECONDS = 10 };
+enum { KICK_TRIES = 50, KICK_MS = 200 };
 
 /* "12 min" of seconds, or "-". */
 static const char *
@@ -28,7 +28,7 @@ print_upload(const struct cli *c, json_t *u)
 {
 	json_t *rate = json_object_get(u, "rate"), *stalled = json_object_get(u, "quiet_seconds");
 	bool is_live = strcmp(json_string_value(json_object_get(u, "state")), "receiving") == 0;
-	const char *speed = !is_live ? "" : json_integer_value(stalled) >= STALLED_SECONDS
+	const char *speed = !is_live ? "" : json_is_string(json_object_get(u, "stalled_since"))
 		? talloc_asprintf(c->mem, "still for %s", duration(c, stalled))
 		: json_is_integer(rate) ? talloc_asprintf(c->mem, "%s/s", text_size((uint64_t)json_integer_value(rate)).s) : "-";
 

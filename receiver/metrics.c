@@ -50,7 +50,7 @@ static const struct row { const char *name, *label, *help; } rows[METRIC_N] = {
 	[METRIC_UPLOADS_REFUSED] = { "uploads_refused_total", "reason=\"another\"", NULL },
 	[METRIC_ARRIVED_BYTES] = { "arrived_bytes_total", "", "Bytes of the backups that arrived." },
 	[METRIC_UPLOADS_NOW] = { "uploads_in_progress", "", "Uploads that are open." },
-	[METRIC_UPLOADS_STALLED] = { "uploads_stalled", "", "Of these, those of which nothing came for a minute." },
+	[METRIC_UPLOADS_STALLED] = { "uploads_stalled", "", "Of these, those of which nothing came for ten seconds." },
 	[METRIC_JOURNAL_RECORDS] = { "journal_records_total", "", "Records that were made durable." },
 	[METRIC_JOURNAL_BYTES] = { "journal_written_bytes_total", "", "Their bytes." },
 	[METRIC_JOURNAL_FLUSHES] = { "journal_flushes_total", "", "Groups of records that went to the disk together." },

@@ -6,15 +6,18 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <systemd/sd-daemon.h>
+
 #include "common/kernel.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "receiver/warden_parts.h"
 
 /*
  * The receiver faces the internet, so it opens no second listener for its metrics: they go to a file, for the textfile
  * collector of Prometheus's node_exporter, which tells the file's age as well. A clean end takes it away.
  */
-enum { METRICS_SECONDS = 5, STALLED_SECONDS = 60 };
+enum { METRICS_SECONDS = 5, STALLED_SECONDS = 10 /* as `landfall upload list` has it */ };
 
 static void
 look_at_sessions(struct warden *w, double *v)
@@ -62,6 +65,18 @@ look_at_disk(struct warden *w, double *v)
 	}
 }
 
+/* What systemctl status shows. At its end it says something else. */
+static void
+say_status(struct warden *w, const double *v)
+{
+	double seconds = (double)(steady_seconds() - w->metrics_at), received = v[METRIC_RECEIVED_BYTES] - w->received_before;
+
+	w->received_before = v[METRIC_RECEIVED_BYTES];
+	if (!w->ends)
+		sd_notifyf(0, "STATUS=%.0f sessions, %.0f uploads, %s/s", v[METRIC_SESSIONS_IN], v[METRIC_UPLOADS_NOW],
+		           text_size((uint64_t)(received / seconds)).s);
+}
+
 /* Whoever reads it sees the old one or the new one, whole; of a power failure it need not survive. */
 static bool
 write_metrics(const char *path, const char *text)
@@ -92,11 +107,14 @@ metrics_tick(struct warden *w)
 	const char *path = w->config->receiver.metrics_file;
 	char *text;
 
-	if (path == NULL || (w->metrics_at != 0 && steady_seconds() - w->metrics_at < METRICS_SECONDS))
+	if (w->metrics_at != 0 && steady_seconds() - w->metrics_at < METRICS_SECONDS)
 		return;
-	w->metrics_at = steady_seconds();
 	look_at_sessions(w, w->metrics);
 	look_at_uploads(w, w->metrics);
+	say_status(w, w->metrics);
+	w->metrics_at = steady_seconds();
+	if (path == NULL)
+		return;
 	look_at_disk(w, w->metrics);
 	text = metrics_text(NULL, w->metrics);
 	if (write_metrics(path, text)) {

@@ -95,6 +95,7 @@ struct warden {
 	double metrics[METRIC_N];
 	int64_t metrics_at;       /* when they were written last */
 	bool metrics_fail;
+	double received_before;   /* at the time before */
 	int64_t strangers_second; /* lines about connections that never logged in */
 	unsigned strangers_said;
 	struct { unsigned n; int64_t told; char address[ADDRESS_TEXT_MAX], why[120]; } refusals; /* since they were logged */
