@@ -6,10 +6,15 @@
 #include "common/bak.h"
 #include "common/text.h"
 #include "common/tsql.h"
-#include "receiver/sidecar.h"
 
 /* In one line, which goes to a client in one message. */
 enum { NAMED_SETS_MAX = 10 };
+
+/*
+ * STATUS.txt is put together whenever somebody looks at the folder, and a person reads it: of thousands of files it
+ * names the newest, and of the older ones those that somebody has to do something about.
+ */
+enum { FILES_MAX = 200, TROUBLES_MAX = 100, GAPS_MAX = 50 };
 
 static const char *
 safe(TALLOC_CTX *mem, const json_t *o, const char *key)
@@ -72,16 +77,34 @@ add_advice(TALLOC_CTX *mem, char *s, const struct file *f, const char *database,
 }
 
 static char *
+add_file(TALLOC_CTX *mem, char *s, const struct file *f, const char *database)
+{
+	s = talloc_asprintf_append_buffer(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
+	if (f->reason != NULL)
+		s = talloc_asprintf_append_buffer(s, "                    %s\n", text_shown(mem, f->reason));
+	return add_advice(mem, s, f, database, "                    ");
+}
+
+static char *
 list_files(TALLOC_CTX *mem, const struct area *area, const char *database, char *s)
 {
-	for (const struct file *f = area->files; f != NULL; f = f->next) {
-		if (!f->shown)
-			continue;
-		s = talloc_asprintf_append_buffer(s, "  %-16s %10s  %s\n", file_state_word(f->state), text_size(f->bytes).s, text_shown(mem, f->path + 1));
-		if (f->reason != NULL)
-			s = talloc_asprintf_append_buffer(s, "                    %s\n", text_shown(mem, f->reason));
-		s = add_advice(mem, s, f, database, "                    ");
+	size_t listed = 0, older = 0;
+	uint64_t oldest = UINT64_MAX;
+	const struct file *f;
+
+	for (f = LIST_FIRST(&area->shown); f != NULL && listed < FILES_MAX; f = LIST_NEXT(f, of_shown), listed++) {
+		s = add_file(mem, s, f, database);
+		oldest = f->number < oldest ? f->number : oldest;
 	}
+	for (f = f == NULL ? NULL : LIST_FIRST(&area->unfinished); f != NULL && older < TROUBLES_MAX; f = LIST_NEXT(f, of_unfinished))
+		if (f->number < oldest) {
+			s = add_file(mem, s, f, database);
+			older++;
+		}
+	if (listed + older < area->n_shown)
+		s = talloc_asprintf_append_buffer(s, "  and %zu more, which are older; receipts/ has a receipt of each\n", area->n_shown - listed - older);
+	if (listed < area->n_shown)
+		s = talloc_asprintf_append_buffer(s, "%zu files, %zu of them not complete.\n", area->n_shown, area->n_unfinished);
 	return s;
 }
 
@@ -100,8 +123,10 @@ status_text(TALLOC_CTX *parent, const struct area *area, const char *database, c
 			s = talloc_asprintf_append_buffer(s, "On hold: %s\n", safe(parent, standing, "hold"));
 		if (json_is_string(json_object_get(standing, "waits_for")))
 			s = talloc_asprintf_append_buffer(s, "Waiting for: %s\n", safe(parent, standing, "waits_for"));
-		for (size_t i = 0; i < json_array_size(gaps); i++)
+		for (size_t i = 0; i < json_array_size(gaps) && i < GAPS_MAX; i++)
 			s = talloc_asprintf_append_buffer(s, "Missing: %s\n", safe(parent, json_array_get(gaps, i), "text"));
+		if (json_array_size(gaps) > GAPS_MAX)
+			s = talloc_asprintf_append_buffer(s, "Missing: and %zu more\n", json_array_size(gaps) - GAPS_MAX);
 		s = talloc_asprintf_append_buffer(s, "Restored: %lld backups\n", (long long)json_integer_value(json_object_get(standing, "restored")));
 		if (json_is_string(json_object_get(standing, "verdict")))
 			s = talloc_asprintf_append_buffer(s, "Verification: %s\n", safe(parent, standing, "verdict"));
@@ -144,11 +169,12 @@ status_receipt(TALLOC_CTX *parent, const struct file *f, const char *database, c
 	char *s = talloc_asprintf(parent, "%s\n  state   %s\n  bytes   %llu\n", text_shown(parent, f->path + 1), file_state_word(f->state),
 	                          (unsigned long long)f->bytes);
 	const json_t *sets = json_object_get(facts, "sets"), *set;
+	const struct file *o;
 
 	if (f->sha256[0] != '\0')
 		s = talloc_asprintf_append_buffer(s, "  sha256  %s\n", f->sha256);
-	for (const struct file *o = f->area->files; o != NULL; o = o->next)
-		if (o->shown && o->promised[0] != '\0' && strncmp(o->path, f->path, strlen(f->path)) == 0 && sidecar_stem(o->path) == strlen(f->path))
+	LIST_FOREACH(o, &f->at->sidecars, of_sidecars)
+		if (o->promised[0] != '\0')
 			s = talloc_asprintf_append_buffer(s, "  checked %s\n", compared(parent, f, o));
 	if (f->reason != NULL)
 		s = talloc_asprintf_append_buffer(s, "  reason  %s\n", text_shown(parent, f->reason));

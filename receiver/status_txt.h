@@ -13,7 +13,7 @@
 
 char *status_readme(TALLOC_CTX *parent, const char *migration, const char *database, const char *fingerprints);
 
-/* standing: this migration's object of intake_standing, or NULL while Postgres has not been reached. as_of: when. */
+/* Bounded, however many files there are. standing: this migration's object of intake_standing, or NULL while Postgres has not been reached. as_of: when. */
 char *status_text(TALLOC_CTX *parent, const struct area *area, const char *database, const json_t *standing, const char *as_of);
 
 /* facts: what the reader said, or NULL. */

@@ -276,7 +276,7 @@ take_note(struct session *s, struct talk_frame *fr)
 }
 
 static const struct { enum talk_type type; void (*take)(struct session *s, struct talk_frame *f); } requests[] = {
-	{ TALK_OPEN, names_open }, { TALK_STAT, names_stat }, { TALK_LIST, names_list }, { TALK_MKDIR, names_folder }, { TALK_RMDIR, names_folder },
+	{ TALK_OPEN, names_open }, { TALK_STAT, names_stat }, { TALK_LIST, lists_begin }, { TALK_MKDIR, names_folder }, { TALK_RMDIR, names_folder },
 	{ TALK_REMOVE, names_remove }, { TALK_RENAME, names_rename }, { TALK_TIMES, names_times }, { TALK_SPACE, names_space },
 	{ TALK_SEED, names_seed }, { TALK_REFUSED_NAME, audit_refused_name }, { TALK_TOTALS, audit_totals }, { TALK_PROGRESS, uploads_progress }, { TALK_REVOKED, uploads_revoked }, { TALK_CLOSED, uploads_closed },
 };
@@ -348,6 +348,14 @@ rest_or_go_on(struct session *s)
 	s->rests = rests;
 }
 
+bool
+charge(struct session *s, int64_t ns)
+{
+	*spent_by(s) += ns;
+	rest_or_go_on(s);
+	return !s->rests;
+}
+
 static void
 on_pair(evutil_socket_t fd, short what, void *ctx)
 {
@@ -369,8 +377,7 @@ on_pair(evutil_socket_t fd, short what, void *ctx)
 		s->jobs += (unsigned)jobs;
 		s->last_job = journal_added(s->warden->journal);
 	}
-	*spent_by(s) += thread_cpu_ns() - from;
-	rest_or_go_on(s);
+	charge(s, thread_cpu_ns() - from);
 }
 
 /* The older session did not give the file up in time, or an arrival takes very long. */
@@ -393,8 +400,7 @@ on_pending_timeout(evutil_socket_t fd, short what, void *ctx)
 	reply(s, s->pending.id, STATUS_FAILURE, "the file is still being recorded; try again");
 }
 
-/* fd: a connection of that peer, or a file to be read again. */
-static bool
+bool
 start_session(struct warden *w, int fd, enum talk_kind kind, const struct address *peer, const struct file *file)
 {
 	struct session *s = talloc_zero(NULL, struct session);
@@ -690,8 +696,8 @@ finish_file(struct warden *w, struct file *f)
 	if (f->state == FILE_ARRIVED && access(vault, F_OK) != 0 && rename(staging, vault) != 0)
 		log_error("an arrived file cannot be moved to the vault", "file", f->key, NULL);
 	if (f->state == FILE_RECEIVING) {
-		f->state = FILE_PARTIAL;
-		f->bytes = cut_at_hole(staging);
+		area_set_state(f, FILE_PARTIAL);
+		area_set_bytes(f, cut_at_hole(staging));
 		f->was_open = f->bytes > 0;
 		area_set_reason(f, "the receiver was ended before the file was closed");
 		audit_upload_ended(w, f, 0, NULL);
@@ -704,35 +710,17 @@ finish_file(struct warden *w, struct file *f)
 	talloc_free(staging);
 }
 
-void
-examine(struct warden *w, struct file *f)
-{
-	char *path = disk_in(w, NULL, f->area, "staging", f->key, "");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	talloc_free(path);
-	f->settling = fd >= 0 && start_session(w, fd, TALK_READER, NULL, f);
-}
-
-void
-digest(struct warden *w, struct file *f)
-{
-	char *path = disk_path(w, NULL, f, "");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	talloc_free(path);
-	if (fd >= 0)
-		start_session(w, fd, TALK_DIGEST, NULL, f);
-}
-
 /* Final names that were never closed: they arrive only if whole. What a client closed has been judged. */
 static void
 examine_leftovers(struct warden *w)
 {
+	struct file *f;
+
 	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *f = a->files; f != NULL; f = f->next)
-			if (f->was_open && f->state == FILE_PARTIAL && f->shown && f->writer == 0 && !place_is_temporary(place_base(f->path)))
-				examine(w, f);
+		LIST_FOREACH(f, &a->files, of_area)
+			if (uploads_may_be_whole(f))
+				area_set_wants(f, WANTS_READER);
+	readers_begin(w);
 }
 
 /* Told again from where Postgres was last known to be. */
@@ -767,8 +755,8 @@ load(struct warden *w, struct err *err)
 		return false;
 	for (struct area *a = w->areas.first; a != NULL; a = a->next) {
 		make_area_folders(w, a);
-		for (struct file *f = a->files, *next; f != NULL; f = next) {
-			next = f->next;
+		for (struct file *f = LIST_FIRST(&a->files), *next; f != NULL; f = next) {
+			next = LIST_NEXT(f, of_area);
 			finish_file(w, f);
 		}
 	}
@@ -844,6 +832,7 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	allow_for_tick(w);
 	others_tick(w);
+	readers_begin(w);
 	guard_tick(w);
 	metrics_tick(w);
 	sd_notify(0, "WATCHDOG=1");
@@ -855,7 +844,7 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 static bool
 is_at_work(const struct session *s)
 {
-	for (const struct file *f = s->area == NULL ? NULL : s->area->files; f != NULL; f = f->next)
+	for (const struct file *f = s->area == NULL ? NULL : LIST_FIRST(&s->area->busy); f != NULL; f = LIST_NEXT(f, of_busy))
 		if (f->writer == s->number || f->settling)
 			return true;
 	return s->pending.there;
@@ -936,6 +925,7 @@ warden_main(const struct config *config, const char *ready_file)
 	int passed = sd_listen_fds(1);
 
 	w.config = config;
+	areas_init(&w.areas);
 	snprintf(w.name, sizeof(w.name), "%08x", (unsigned)(now_seconds() ^ (int64_t)getpid() << 20));
 	w.ready_file = ready_file;
 	w.spawner = -1;

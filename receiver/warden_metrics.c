@@ -35,7 +35,7 @@ look_at_uploads(struct warden *w, double *v)
 
 	v[METRIC_UPLOADS_NOW] = v[METRIC_UPLOADS_STALLED] = 0;
 	for (const struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (const struct file *f = a->files; f != NULL; f = f->next)
+		for (const struct file *f = LIST_FIRST(&a->busy); f != NULL; f = LIST_NEXT(f, of_busy))
 			if (f->state == FILE_RECEIVING && f->writer != 0) {
 				v[METRIC_UPLOADS_NOW]++;
 				v[METRIC_UPLOADS_STALLED] += now - f->moved_at >= STALLED_SECONDS;

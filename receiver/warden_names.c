@@ -1,6 +1,5 @@
 #include "receiver/warden_parts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -19,11 +18,11 @@
 #include "receiver/sidecar.h"
 #include "receiver/status_txt.h"
 
-enum { TAKEOVER_SECONDS = 1, SETTLE_SECONDS = 60, MODE_FILE = 0100644, MODE_OURS = 0100444, MODE_FOLDER = 040755, OUTBOX_MAX = 10000 };
+enum { TAKEOVER_SECONDS = 1, SETTLE_SECONDS = 60 };
 
 /* A session's path is checked again here: what was sent may not be what the client sent. */
-static char *
-take_path(struct talk_frame *f, TALLOC_CTX *mem)
+char *
+names_take_path(struct talk_frame *f, TALLOC_CTX *mem)
 {
 	struct err err = { 0 };
 	char *sent = talk_take_text(&f->body, mem);
@@ -82,8 +81,8 @@ receipt_of(struct session *s, const char *path)
 	return area_find(s->area, name);
 }
 
-static char *
-receipt_text(struct session *s, TALLOC_CTX *mem, const struct file *f)
+char *
+names_receipt(struct session *s, TALLOC_CTX *mem, const struct file *f)
 {
 	char *text = read_text(mem, disk_path(s->warden, mem, f, ".json"));
 	json_t *facts = text == NULL ? NULL : json_loads(text, 0, NULL);
@@ -116,7 +115,7 @@ own_text(struct session *s, TALLOC_CTX *mem, const char *path)
 		return text;
 	case PLACE_RECEIPTS:
 		f = receipt_of(s, path);
-		return f == NULL ? NULL : receipt_text(s, mem, f);
+		return f == NULL ? NULL : names_receipt(s, mem, f);
 	case PLACE_OUTBOX:
 	case PLACE_DROP:
 		break;
@@ -125,8 +124,8 @@ own_text(struct session *s, TALLOC_CTX *mem, const char *path)
 }
 
 /* A file the infra team put into the outbox; beneath it and through no link. */
-static int
-open_outbox(struct session *s, const char *path, bool is_folder)
+int
+names_open_outbox(struct session *s, const char *path, bool is_folder)
 {
 	struct open_how how = { .flags = (is_folder ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK) | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
@@ -193,7 +192,7 @@ open_to_read(struct session *s, uint32_t id, const char *path)
 	int fd = -1;
 
 	if (place_kind(path) == PLACE_OUTBOX)
-		fd = open_outbox(s, path, false);
+		fd = names_open_outbox(s, path, false);
 	else if (place_kind(path) != PLACE_DROP)
 		fd = (text = own_text(s, mem, path)) == NULL ? -1 : talk_memfd("text", text, strlen(text), &err);
 	else if (f != NULL)
@@ -251,9 +250,10 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 	}
 	/* Several handles of one session share the upload: its bytes are what that session knows. */
 	if (f->writer != s->number || f->state != FILE_RECEIVING) {
-		f->writer = s->number;
-		f->state = FILE_RECEIVING;
-		f->bytes = (uint64_t)st.st_size;
+		area_set_writer(f, s->number);
+		area_set_state(f, FILE_RECEIVING);
+		area_set_bytes(f, (uint64_t)st.st_size);
+		f->began_whole = f->began_whole || f->whole;
 		f->whole = false;
 		others_reopened(f);
 		f->mtime = now_seconds();
@@ -272,12 +272,12 @@ begin_upload(struct session *s, uint32_t id, struct file *f, int flags)
 static struct file *
 new_file(struct session *s, const char *path)
 {
-	int version = area_next_version(s->area, path);
-	struct file *f = area_new(&s->warden->areas, s->area, path);
+	struct file *f;
+	char key[40];
 
-	f->version = version;
+	new_key(key);
+	f = area_new(s->area, path, key);
 	f->is_backup = place_is_backup(place_base(path));
-	new_key(f->key);
 	return f;
 }
 
@@ -305,7 +305,7 @@ take_over(struct session *s, uint32_t id, const char *path, uint32_t flags, stru
 
 	wait_for_file(s, id, path, flags, f, TAKEOVER_SECONDS);
 	if (other == NULL || other->pair < 0) {
-		f->writer = 0;
+		area_set_writer(f, 0);
 		names_open_again(s);
 		return;
 	}
@@ -387,7 +387,7 @@ void
 names_open(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
+	char *path = names_take_path(fr, mem);
 	uint32_t flags = bytes_u32(&fr->body);
 
 	if (path == NULL || fr->body.short_of || s->pending.there)
@@ -414,18 +414,20 @@ names_open_again(struct session *s)
 
 /* ---- looking ------------------------------------------------------------------------------------------------------------ */
 
-static void
-attrs_of_file(struct session *s, TALLOC_CTX *mem, const struct file *f, struct talk_attrs *a)
+void
+names_attrs_of(struct session *s, const struct file *f, bool looks, struct talk_attrs *a)
 {
+	char *path = looks ? disk_path(s->warden, NULL, f, "") : NULL;
 	struct stat st;
 
 	*a = (struct talk_attrs){ f->bytes, f->state == FILE_ARRIVED ? MODE_OURS : MODE_FILE, (uint64_t)f->mtime };
-	if (f->state != FILE_ARRIVED && stat(disk_path(s->warden, mem, f, ""), &st) == 0)
+	if (looks && f->state != FILE_ARRIVED && stat(path, &st) == 0)
 		a->size = (uint64_t)st.st_size;
+	talloc_free(path);
 }
 
-static bool
-attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs *a)
+bool
+names_attrs(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs *a)
 {
 	struct file *f = area_find(s->area, path);
 	struct stat st;
@@ -436,7 +438,7 @@ attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs
 	if (area_is_folder(s->area, path))
 		return true;
 	if (place_kind(path) == PLACE_OUTBOX) {
-		fd = open_outbox(s, path, false);
+		fd = names_open_outbox(s, path, false);
 		if (fd < 0 || fstat(fd, &st) != 0) {
 			if (fd >= 0)
 				close(fd);
@@ -452,7 +454,7 @@ attrs_of(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs
 		return text != NULL;
 	}
 	if (f != NULL)
-		attrs_of_file(s, mem, f, a);
+		names_attrs_of(s, f, true, a);
 	return f != NULL;
 }
 
@@ -470,11 +472,11 @@ void
 names_stat(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
+	char *path = names_take_path(fr, mem);
 	struct talk_attrs a;
 	struct talk_out out;
 
-	if (path == NULL || !attrs_of(s, mem, path, &a)) {
+	if (path == NULL || !names_attrs(s, mem, path, &a)) {
 		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such file");
 	} else {
 		saw(s, path);
@@ -482,121 +484,6 @@ names_stat(struct session *s, struct talk_frame *fr)
 		talk_attrs(&out, &a);
 		reply_out(s, &out);
 	}
-	talloc_free(mem);
-}
-
-/* Entries of a listing, as talk.h lays them out; grows. */
-struct listing { uint8_t *mem; size_t len; };
-
-static void
-add_entry(struct listing *l, const char *name, const struct talk_attrs *a)
-{
-	struct talk_out out;
-	size_t head;
-
-	talk_start(&out, TALK_LIST, 0);
-	head = out.len;
-	talk_text(&out, name);
-	talk_attrs(&out, a);
-	if (l->len + out.len - head > talloc_get_size(l->mem))
-		l->mem = talloc_realloc(NULL, l->mem, uint8_t, 2 * (l->len + out.len - head));
-	memcpy(l->mem + l->len, out.mem + head, out.len - head);
-	l->len += out.len - head;
-}
-
-static bool
-is_child(const char *folder, const char *path)
-{
-	size_t n = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
-
-	return strncmp(path, folder, n) == 0 && path[n] == '/' && path[n + 1] != '\0' && strchr(path + n + 1, '/') == NULL;
-}
-
-static void
-list_outbox(struct session *s, struct listing *l, const char *path)
-{
-	int fd = open_outbox(s, path, true), n = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
-
-	while (dir != NULL && (d = readdir(dir)) != NULL && n++ < OUTBOX_MAX) {
-		struct stat st;
-
-		if (d->d_name[0] == '.' || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
-			continue;
-		add_entry(l, d->d_name, &(struct talk_attrs){ (uint64_t)st.st_size, S_ISDIR(st.st_mode) ? MODE_FOLDER : MODE_OURS, (uint64_t)st.st_mtime });
-	}
-	if (dir != NULL)
-		closedir(dir);
-}
-
-static void
-list_area(struct session *s, TALLOC_CTX *mem, struct listing *l, const char *path)
-{
-	static const char *const own[] = { "/README.txt", "/STATUS.txt", "/receipts", "/outbox" };
-	struct talk_attrs a;
-
-	for (size_t i = 0; strcmp(path, "/") == 0 && i < sizeof(own) / sizeof(own[0]); i++)
-		if (attrs_of(s, mem, own[i], &a))
-			add_entry(l, own[i] + 1, &a);
-	/* Not looked up again: a customer may have thousands of them, and everybody waits for this loop. */
-	a = (struct talk_attrs){ 0, MODE_FOLDER, (uint64_t)now_seconds() };
-	for (size_t i = 0; i < s->area->n_folders; i++)
-		if (is_child(path, s->area->folders[i]))
-			add_entry(l, place_base(s->area->folders[i]), &a);
-	for (struct file *f = s->area->files; f != NULL; f = f->next)
-		if (f->shown && is_child(path, f->path)) {
-			attrs_of_file(s, mem, f, &a);
-			add_entry(l, place_base(f->path), &a);
-		}
-}
-
-static void
-list_receipts(struct session *s, TALLOC_CTX *mem, struct listing *l)
-{
-	struct talk_attrs a;
-
-	for (struct file *f = s->area->files; f != NULL; f = f->next) {
-		TALLOC_CTX *one = talloc_new(mem);
-
-		/* Files in folders have receipts too, but a flat list cannot show them. */
-		if (f->shown && strchr(f->path + 1, '/') == NULL) {
-			a = (struct talk_attrs){ strlen(receipt_text(s, one, f)), MODE_OURS, (uint64_t)now_seconds() };
-			add_entry(l, talloc_asprintf(one, "%s.txt", f->path + 1), &a);
-		}
-		talloc_free(one);
-	}
-}
-
-void
-names_list(struct session *s, struct talk_frame *fr)
-{
-	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
-	struct listing l = { 0 };
-	struct err err = { 0 };
-	struct talk_out out;
-	int fd;
-
-	if (path == NULL || (place_kind(path) != PLACE_OUTBOX && !area_is_folder(s->area, path))) {
-		reply(s, fr->id, STATUS_NO_SUCH_FILE, "there is no such folder");
-		talloc_free(mem);
-		return;
-	}
-	if (place_kind(path) == PLACE_OUTBOX)
-		list_outbox(s, &l, path);
-	else if (place_kind(path) == PLACE_RECEIPTS)
-		list_receipts(s, mem, &l);
-	else
-		list_area(s, mem, &l, path);
-	fd = talk_memfd("listing", l.mem, l.len, &err);
-	reply_begin(&out, fr->id);
-	if (fd >= 0)
-		talk_fd(&out, fd);
-	reply_out(s, &out);
-	if (fd >= 0)
-		close(fd);
-	talloc_free(l.mem);
 	talloc_free(mem);
 }
 
@@ -614,7 +501,7 @@ void
 names_folder(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
+	char *path = names_take_path(fr, mem);
 	bool makes = fr->type == TALK_MKDIR;
 	const char *request = makes ? "mkdir" : "rmdir";
 
@@ -646,7 +533,7 @@ void
 names_remove(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
+	char *path = names_take_path(fr, mem);
 	struct file *f = path == NULL ? NULL : area_find(s->area, path);
 
 	if (path == NULL || place_kind(path) != PLACE_DROP)
@@ -676,7 +563,7 @@ rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
 	bool is_other = f->state == FILE_OTHER || (f->state == FILE_PARTIAL && f->is_other);
 	char *facts;
 
-	area_set_path(f, to);
+	area_set_name(f, to, area_next_version(f->area, to));
 	f->is_backup = f->is_backup || place_is_backup(place_base(to));
 	if (f->state == FILE_WHOLE_NOT_NAMED && final && (facts = read_text(mem, disk_path(s->warden, mem, f, ".json"))) != NULL) {
 		uploads_arrive(s->warden, f, s->number, id, talloc_steal(NULL, facts));
@@ -688,7 +575,8 @@ rename_now(struct session *s, uint32_t id, struct file *f, const char *to)
 		reply(s, id, STATUS_OK, "");
 	} else if (is_other && final && !f->is_manifest && place_is_backup(place_base(to))) {
 		/* Under a backup's name what is none is refused, also when it comes by a rename. */
-		f->state = FILE_REFUSED;
+		area_set_state(f, FILE_REFUSED);
+		area_set_settles_at(f, 0);
 		area_set_reason(f, "this is no SQL Server backup");
 		audit_upload_ended(s->warden, f, s->number, NULL);
 		uploads_record_and_remove(s->warden, f);
@@ -705,7 +593,7 @@ void
 names_rename(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *from = take_path(fr, mem), *to = take_path(fr, mem);
+	char *from = names_take_path(fr, mem), *to = names_take_path(fr, mem);
 	bool overwrite = bytes_u8(&fr->body) != 0;
 	struct file *f = from == NULL ? NULL : area_find(s->area, from), *there = to == NULL ? NULL : area_find(s->area, to);
 
@@ -723,7 +611,6 @@ names_rename(struct session *s, struct talk_frame *fr)
 	else {
 		if (there != NULL)
 			uploads_replace(s->warden, there);
-		f->version = area_next_version(s->area, to);
 		audit_renamed(s, f, to);
 		rename_now(s, fr->id, f, to);
 	}
@@ -734,7 +621,7 @@ void
 names_times(struct session *s, struct talk_frame *fr)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	char *path = take_path(fr, mem);
+	char *path = names_take_path(fr, mem);
 	uint64_t mtime = bytes_u64(&fr->body);
 	struct file *f = path == NULL ? NULL : area_find(s->area, path);
 
@@ -774,9 +661,11 @@ on_seeded(void *ctx, bool good, const char *why)
 	struct file *f = area_by_number(&x->w->areas, x->file), *old = area_by_number(&x->w->areas, x->old);
 	bool goes_on = good && s != NULL && s->pair >= 0;
 
-	old->settling = f->settling = false;
+	area_set_settling(old, false);
+	area_set_settling(f, false);
 	if (goes_on) {
-		f->shown = true;
+		area_show(f, true);
+		f->began_whole = true;
 		strcpy(f->replaces, old->key);
 		if (begin_upload(s, x->id, f, 0))
 			uploads_replace(x->w, old);
@@ -813,8 +702,9 @@ names_seed(struct session *s, struct talk_frame *fr)
 	job.copy_from = disk_path(s->warden, x, old, "");
 	/* The copy gets the name when it is there; until then nobody touches either. */
 	f = new_file(s, old->path);
-	f->shown = false;
-	f->settling = old->settling = true;
+	area_show(f, false);
+	area_set_settling(f, true);
+	area_set_settling(old, true);
 	*x = (struct seeding){ s->warden, s->number, fr->id, old->number, f->number };
 	job.copy_to = disk_in(s->warden, x, f->area, "staging", f->key, "");
 	job.ctx = x;

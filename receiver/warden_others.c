@@ -15,7 +15,7 @@
  * file after its CLOSE shortens that: they do it only when all went well (seen of paramiko, rclone, WinSCP, lftp).
  */
 
-enum { SEEN_SECONDS = 5, PATIENCE = 10, DIGESTS_MAX = 2 };
+enum { SEEN_SECONDS = 5, PATIENCE = 10, SETTLED_PER_TICK = 500 };
 
 /* ---- sidecars -------------------------------------------------------------------------------------------------------- */
 
@@ -29,23 +29,15 @@ others_target(const struct file *sidecar)
 	return f;
 }
 
-/* What it is kept as for good, its bytes frozen or at rest. */
-static bool
-is_settled(const struct file *f)
-{
-	return (f->state == FILE_ARRIVED || f->state == FILE_OTHER) && f->writer == 0 && !f->settling;
-}
-
 /* The verdict in words; NULL: there is none yet. *same tells what it is. */
 static char *
-compare(TALLOC_CTX *mem, struct warden *w, struct file *f, const struct file *sidecar, bool *same)
+compare(TALLOC_CTX *mem, struct file *f, const struct file *sidecar, bool *same)
 {
 	bool is_md5 = strlen(sidecar->promised) == 32;
 	const char *name = text_shown(mem, f->path + 1), *by = text_shown(mem, sidecar->path + 1);
 
 	if (is_md5 && f->md5[0] == '\0') {
-		f->wants_md5 = true;
-		w->next_settle = now_seconds();
+		area_set_wants(f, f->wants | WANTS_MD5);
 		return NULL;
 	}
 	*same = strcmp(is_md5 ? f->md5 : f->sha256, sidecar->promised) == 0;
@@ -73,13 +65,13 @@ char *
 others_check(TALLOC_CTX *mem, struct warden *w, struct file *f)
 {
 	char *line = NULL, *verdict;
+	struct file *s;
 	bool same = true, all = true, any = false;
 
 	if (!is_settled(f))
 		return NULL;
-	for (struct file *s = f->area->files; s != NULL; s = s->next) {
-		if (!s->shown || s->promised[0] == '\0' || s->state != FILE_OTHER || others_target(s) != f ||
-		    (verdict = compare(mem, w, f, s, &same)) == NULL)
+	LIST_FOREACH(s, &f->at->sidecars, of_sidecars) {
+		if (s->promised[0] == '\0' || s->state != FILE_OTHER || others_target(s) != f || (verdict = compare(mem, f, s, &same)) == NULL)
 			continue;
 		any = true;
 		if (all)
@@ -93,25 +85,6 @@ others_check(TALLOC_CTX *mem, struct warden *w, struct file *f)
 }
 
 /* ---- MD5, of what has a sidecar that wants it ------------------------------------------------------------------------------ */
-
-static void
-begin_digests(struct warden *w)
-{
-	int running = 0;
-
-	for (const struct session *s = w->sessions; s != NULL; s = s->next)
-		running += s->digests;
-	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *f = a->files; f != NULL; f = f->next)
-			if (f->wants_md5 && is_settled(f)) {
-				if (running++ == DIGESTS_MAX) {
-					w->next_settle = now_seconds() + 1;
-					return;
-				}
-				f->wants_md5 = false;
-				digest(w, f);
-			}
-}
 
 void
 others_digest(struct session *s, struct talk_frame *fr)
@@ -145,8 +118,8 @@ due_at(struct warden *w, int64_t when)
 static void
 becomes_other(struct file *f)
 {
-	f->state = FILE_OTHER;
-	f->settles_at = 0;
+	area_set_state(f, FILE_OTHER);
+	area_set_settles_at(f, 0);
 	area_set_reason(f, NULL);
 }
 
@@ -159,7 +132,7 @@ others_closed(struct warden *w, struct file *f, unsigned session, const char *pr
 	f->promised[0] = '\0';
 	f->closed_by = session;
 	if (place_is_temporary(place_base(f->path))) {
-		f->state = FILE_PARTIAL;
+		area_set_state(f, FILE_PARTIAL);
 		area_set_reason(f, "it has a temporary name; rename it when it is whole");
 		return;
 	}
@@ -169,8 +142,8 @@ others_closed(struct warden *w, struct file *f, unsigned session, const char *pr
 		becomes_other(f);
 		return;
 	}
-	f->state = FILE_PARTIAL;
-	f->settles_at = now_seconds() + seconds;
+	area_set_state(f, FILE_PARTIAL);
+	area_set_settles_at(f, now_seconds() + seconds);
 	area_set_reason(f, "closed; it counts as complete when nothing more comes for a while");
 	due_at(w, f->settles_at);
 }
@@ -185,8 +158,9 @@ others_renamed(struct file *f, bool was_temporary)
 void
 others_reopened(struct file *f)
 {
-	f->is_other = f->is_disputed = f->wants_md5 = false;
-	f->settles_at = 0;
+	f->is_other = f->is_disputed = f->was_open = false;
+	area_set_wants(f, WANTS_NOTHING);
+	area_set_settles_at(f, 0);
 	f->promised[0] = f->md5[0] = '\0';
 }
 
@@ -199,7 +173,7 @@ others_seen(struct warden *w, struct file *f)
 		return;
 	f->closed_by = 0;
 	if (soon < f->settles_at)
-		f->settles_at = soon;
+		area_set_settles_at(f, soon);
 	due_at(w, f->settles_at);
 }
 
@@ -215,37 +189,50 @@ settles_at(struct warden *w, const struct file *f)
 void
 others_begin(struct warden *w)
 {
-	struct file *f;
+	struct file *f, *s;
 
 	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *s = a->files; s != NULL; s = s->next)
+		LIST_FOREACH(s, &a->files, of_area)
 			if (strlen(s->promised) == 32 && (f = others_target(s)) != NULL && f->md5[0] == '\0')
-				f->wants_md5 = true;
+				area_set_wants(f, f->wants | WANTS_MD5);
 	w->next_settle = now_seconds();
+}
+
+/* Whether nothing more will come: it becomes what it is. */
+static bool
+has_settled(struct warden *w, struct file *f, int64_t now, int64_t most)
+{
+	if (f->state != FILE_PARTIAL || f->writer != 0 || f->settling)
+		return false;
+	if (f->settles_at > now + most)
+		area_set_settles_at(f, now + w->config->receiver.settle_seconds);
+	if (now < settles_at(w, f)) {
+		due_at(w, now + 1);
+		return false;
+	}
+	becomes_other(f);
+	audit_upload_ended(w, f, f->closed_by, NULL);
+	uploads_record(w, f);
+	return true;
 }
 
 void
 others_tick(struct warden *w)
 {
+	int settled = 0;
 	int64_t now = now_seconds(), most = PATIENCE * (int64_t)w->config->receiver.settle_seconds + SEEN_SECONDS;
 
 	/* A clock that was set back must not make a file wait for as long as that: look at all of them again. */
 	if (w->next_settle == 0 || (now < w->next_settle && w->next_settle <= now + most))
 		return;
 	w->next_settle = 0;
-	begin_digests(w);
-	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *f = a->files; f != NULL; f = f->next) {
-			if (f->settles_at == 0 || f->state != FILE_PARTIAL || f->writer != 0 || f->settling)
-				continue;
-			if (f->settles_at > now + most)
-				f->settles_at = now + w->config->receiver.settle_seconds;
-			if (now < settles_at(w, f)) {
-				due_at(w, now + 1);
-				continue;
-			}
-			becomes_other(f);
-			audit_upload_ended(w, f, f->closed_by, NULL);
-			uploads_record(w, f);
+	for (struct file *f = TAILQ_FIRST(&w->areas.counting), *next; f != NULL; f = next) {
+		next = TAILQ_NEXT(f, of_counting);
+		/* So many a turn of the loop: a client may have closed thousands in the same second. */
+		if (settled == SETTLED_PER_TICK) {
+			due_at(w, now);
+			break;
 		}
+		settled += has_settled(w, f, now, most);
+	}
 }

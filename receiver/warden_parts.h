@@ -22,6 +22,7 @@
 #include "receiver/talk.h"
 
 enum { STATUS_OK = 0, STATUS_EOF = 1, STATUS_NO_SUCH_FILE = 2, STATUS_DENIED = 3, STATUS_FAILURE = 4 };
+enum { MODE_FILE = 0100644, MODE_OURS = 0100444, MODE_FOLDER = 040755 };
 enum { OPEN_READ = 1, OPEN_WRITE = 2, OPEN_APPEND = 4, OPEN_CREAT = 8, OPEN_TRUNC = 16, OPEN_EXCL = 32 };
 
 struct warden;
@@ -67,6 +68,7 @@ struct session {
 	int64_t said_second;
 	/* An OPEN that waits for another session to let go, or for an arrival to settle. */
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
+	bool lists;               /* a listing for it is being made */
 	uint64_t reading;         /* READER, DIGEST: the file it examines */
 	bool digests;             /* DIGEST */
 	bool told;                /* READER: it has said what the file is, once */
@@ -110,11 +112,13 @@ count(struct warden *w, enum metric metric)
 int64_t now_seconds(void);
 struct session *session_of(struct warden *w, unsigned number);
 
-/* A file whose bytes are there is read by a locked-up process, which says what it is. Nobody else touches it meanwhile. */
-void examine(struct warden *w, struct file *f);
+/* fd: a connection of that peer, or a file to be read again. Closed in any case. */
+bool start_session(struct warden *w, int fd, enum talk_kind kind, const struct address *peer, const struct file *file);
 
-/* Its MD5 is taken by a locked-up process. */
-void digest(struct warden *w, struct file *f);
+/* warden_readers.c: files whose bytes are there are read by locked-up processes, which say what they are. */
+void examine(struct warden *w, struct file *f); /* now, or when there is room for another */
+void readers_begin(struct warden *w);           /* those that wait, and those whose MD5 is wanted */
+bool is_settled(const struct file *f);
 
 /* Answers; a session that cannot be answered is ended. */
 void reply(struct session *s, uint32_t id, uint32_t status, const char *message);
@@ -122,6 +126,9 @@ void reply_out(struct session *s, struct talk_out *out);
 void reply_begin(struct talk_out *out, uint32_t id);
 void session_end(struct session *s, const char *why); /* it does what a session of ours never does */
 void session_end_for(struct session *s, enum metric cause, const char *why);
+
+/* What was done for it counts as its customer's part of the loop. False: that was too much, the rest has to wait. */
+bool charge(struct session *s, int64_t ns);
 
 /* Paths on disk. */
 char *disk_path(struct warden *w, TALLOC_CTX *mem, const struct file *f, const char *suffix); /* where its bytes are now */
@@ -132,13 +139,22 @@ bool make_area_folders(struct warden *w, const struct area *a);
 void names_open(struct session *s, struct talk_frame *f);
 void names_open_again(struct session *s);
 void names_stat(struct session *s, struct talk_frame *f);
-void names_list(struct session *s, struct talk_frame *f);
 void names_folder(struct session *s, struct talk_frame *f);  /* MKDIR, RMDIR */
 void names_remove(struct session *s, struct talk_frame *f);
 void names_rename(struct session *s, struct talk_frame *f);
 void names_times(struct session *s, struct talk_frame *f);
 void names_space(struct session *s, struct talk_frame *f);
 void names_seed(struct session *s, struct talk_frame *f);
+
+/* What listings need of it. */
+char *names_take_path(struct talk_frame *f, TALLOC_CTX *mem);
+bool names_attrs(struct session *s, TALLOC_CTX *mem, const char *path, struct talk_attrs *attrs); /* false: there is no such thing */
+void names_attrs_of(struct session *s, const struct file *f, bool looks, struct talk_attrs *attrs); /* looks: on the disk, whoever writes it */
+char *names_receipt(struct session *s, TALLOC_CTX *mem, const struct file *f);
+int names_open_outbox(struct session *s, const char *path, bool is_folder);
+
+/* warden_lists.c: listings, a little in each turn of the loop. */
+void lists_begin(struct session *s, struct talk_frame *f);
 
 /* warden_others.c: files that are no backups, and checksums beside others. */
 void others_closed(struct warden *w, struct file *f, unsigned session, const char *promise); /* promise: a sidecar's digest, or NULL */
@@ -183,6 +199,8 @@ void uploads_progress(struct session *s, struct talk_frame *f);
 void uploads_show(struct session *s, const struct file *f);
 void uploads_revoked(struct session *s, struct talk_frame *f);
 void uploads_orphan(struct warden *w, struct session *s); /* the session is gone */
+/* Nobody closed it under a final name: to be read again, and arrives if it is whole. */
+bool uploads_may_be_whole(const struct file *f);
 /* Whole, under a final name: freezes it, journals, moves it to the vault, answers. */
 void uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, char *facts);
 /* Writes down what a file is now; tells Postgres when durable. */

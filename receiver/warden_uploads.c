@@ -13,6 +13,7 @@
 #include "common/advice.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "receiver/sidecar.h"
 #include "receiver/status_txt.h"
 
 /* Of facts: more values than the reader can keep, which a session that was taken over may send; each costs memory when parsed. */
@@ -86,17 +87,18 @@ uploads_replace(struct warden *w, struct file *f)
 {
 	bool was_open;
 
-	f->shown = false;
+	area_show(f, false);
 	if (f->state == FILE_ARRIVED) {
 		uploads_record(w, f);
 		return;
 	}
 	/* A handle that is still open to it writes into nothing, and its CLOSE fails. */
 	was_open = f->state == FILE_RECEIVING;
-	f->state = FILE_GONE;
+	area_set_state(f, FILE_GONE);
+	area_set_settles_at(f, 0);
 	if (was_open)
 		audit_upload_ended(w, f, f->writer, NULL);
-	f->writer = 0;
+	area_set_writer(f, 0);
 	uploads_record_and_remove(w, f);
 }
 
@@ -111,14 +113,13 @@ uploads_settled(struct warden *w, uint64_t file)
 /* ---- what to say to the customer ---------------------------------------------------------------------------------- */
 
 static char *
-arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const struct file *f, const json_t *facts)
+arrival_line(TALLOC_CTX *mem, const struct session *s, const struct file *f, const struct file *twin, const json_t *facts)
 {
 	char *line = talloc_asprintf(mem, "%s arrived: %llu bytes, %s", text_shown(mem, f->path + 1), (unsigned long long)f->bytes,
 	                             status_what(mem, facts));
 	const json_t *set = json_array_get(json_object_get(facts, "sets"), 0);
 	const char *database = json_string_value(json_object_get(set, "DatabaseName"));
 
-	(void)w;
 	for (size_t i = 0; i < json_array_size(f->findings); i++) {
 		const char *says = advice_sentence(json_string_value(json_array_get(f->findings, i)));
 
@@ -128,11 +129,8 @@ arrival_line(TALLOC_CTX *mem, struct warden *w, const struct session *s, const s
 	if (s != NULL && database != NULL && strcasecmp(database, s->policy.database) != 0)
 		line = talloc_asprintf_append(line, "; it is of another database than the agreed %s and will not be restored",
 		                              text_shown(mem, s->policy.database));
-	for (const struct file *o = f->area->files; o != NULL; o = o->next)
-		if (o != f && o->state == FILE_ARRIVED && strcmp(o->sha256, f->sha256) == 0) {
-			line = talloc_asprintf_append(line, "; it is the same as %s, which was here before", text_shown(mem, o->path + 1));
-			break;
-		}
+	if (twin != NULL)
+		line = talloc_asprintf_append(line, "; it is the same as %s, which was here before", text_shown(mem, twin->path + 1));
 	return line;
 }
 
@@ -177,7 +175,7 @@ on_arrived(void *ctx, bool good, const char *why)
 	const char *checked;
 
 	if (f != NULL)
-		f->settling = false;
+		area_set_settling(f, false);
 	if (good && f != NULL) {
 		uploads_feed(a->w, f, a->record);
 		checked = others_check(a, a->w, f);
@@ -185,7 +183,7 @@ on_arrived(void *ctx, bool good, const char *why)
 		return;
 	}
 	if (f != NULL)
-		f->state = FILE_PARTIAL;
+		area_set_state(f, FILE_PARTIAL);
 	answer_arrival(a, STATUS_FAILURE, talloc_asprintf(a, "the arrival could not be recorded (%s); nothing is lost, close the file again later", why));
 }
 
@@ -211,17 +209,19 @@ journal_arrival(struct arrival *a, struct file *f)
 {
 	struct warden *w = a->w;
 	struct session *s = session_of(w, a->session);
+	const struct file *twin;
 	json_t *facts = json_loads(a->facts, 0, NULL);
 	struct journal_job job = { .facts = a->facts, .facts_path = disk_in(w, a, f->area, "vault", f->key, ".json"),
 		.from = disk_in(w, a, f->area, "staging", f->key, ""), .to = disk_in(w, a, f->area, "vault", f->key, ".bak"), .done = on_arrived, .ctx = a };
 
-	f->state = FILE_ARRIVED;
+	twin = area_arrived_as(f->area, f->sha256);
+	area_set_state(f, FILE_ARRIVED);
 	f->is_backup = true;
 	f->arrived_at = f->mtime = now_seconds();
-	f->writer = 0;
+	area_set_writer(f, 0);
 	area_set_reason(f, NULL);
 	take_findings(f, facts);
-	a->line = arrival_line(a, w, s, f, facts);
+	a->line = arrival_line(a, s, f, twin, facts);
 	job.record = file_record(f);
 	a->record = json_incref(job.record);
 	json_decref(facts);
@@ -245,8 +245,8 @@ try_lease(evutil_socket_t fd, short what, void *ctx)
 			journal_arrival(a, f);
 			return;
 		}
-		f->settling = false;
-		f->state = FILE_PARTIAL;
+		area_set_settling(f, false);
+		area_set_state(f, FILE_PARTIAL);
 		answer_arrival(a, STATUS_FAILURE, "the file on disk is not as long as was said");
 	} else if (errno == EAGAIN && ++a->tries < LEASE_TRIES) {
 		event_add(a->timer, &soon);
@@ -254,8 +254,8 @@ try_lease(evutil_socket_t fd, short what, void *ctx)
 		struct session *s = session_of(a->w, a->session);
 
 		/* Somebody still holds a writing descriptor: not to be trusted as frozen. */
-		f->settling = false;
-		f->state = FILE_PARTIAL;
+		area_set_settling(f, false);
+		area_set_state(f, FILE_PARTIAL);
 		if (s != NULL)
 			session_end(s, "it did not give a written file up");
 		answer_arrival(a, STATUS_FAILURE, "the file is still being written");
@@ -275,9 +275,9 @@ uploads_arrive(struct warden *w, struct file *f, unsigned session, uint32_t id, 
 	a->facts = talloc_steal(a, facts);
 	a->fd = open(path, O_RDONLY | O_CLOEXEC);
 	a->timer = evtimer_new(w->base, try_lease, a);
-	f->settling = true;
+	area_set_settling(f, true);
 	if (a->fd < 0) {
-		f->settling = false;
+		area_set_settling(f, false);
 		answer_arrival(a, STATUS_FAILURE, "the file cannot be opened again");
 		return;
 	}
@@ -300,7 +300,7 @@ on_closed(void *ctx, bool good, const char *why)
 	if (good && f != NULL)
 		uploads_feed(c->w, f, c->record);
 	if (f != NULL) {
-		f->settling = false;
+		area_set_settling(f, false);
 		audit_upload_ended(c->w, f, c->session, good ? NULL : why);
 	}
 	if (good && f != NULL && f->state == FILE_OTHER)
@@ -327,8 +327,8 @@ journal_closing(struct warden *w, struct file *f, unsigned session, uint32_t id,
 		job.remove = disk_in(w, c, f->area, "staging", f->key, "");
 	else
 		job.sync = disk_in(w, c, f->area, "staging", f->key, "");
-	f->writer = 0;
-	f->settling = true;
+	area_set_writer(f, 0);
+	area_set_settling(f, true);
 	job.record = file_record(f);
 	c->record = json_incref(job.record);
 	journal_add(w->journal, &job);
@@ -354,6 +354,21 @@ take_facts(struct talk_frame *fr, TALLOC_CTX *mem)
 	return text;
 }
 
+/*
+ * Read again because nobody closed it: more may have been meant to come, so it is only what it says itself that it is
+ * in full, a backup or a manifest with its end, a sidecar with its digest.
+ */
+static enum talk_verdict
+unclosed(struct file *f, enum talk_verdict verdict, const char *promise)
+{
+	f->was_open = false;
+	if (verdict == TALK_WHOLE || verdict == TALK_MANIFEST || (verdict == TALK_OTHER && promise != NULL))
+		return verdict;
+	if (f->reason == NULL)
+		area_set_reason(f, "the connection ended before the file was closed");
+	return TALK_PARTIAL;
+}
+
 /* What the session found, turned into what the file is. */
 static void
 settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum talk_verdict verdict, const char *reason, char *facts)
@@ -372,6 +387,8 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 	f->is_backup = f->is_backup || json_array_size(json_object_get(parsed, "sets")) > 0;
 	promise = talloc_strdup(mem, json_string_value(json_object_get(parsed, "promise")));
 	json_decref(parsed);
+	if (f->was_open)
+		verdict = unclosed(f, verdict, promise);
 	/* It got a backup's name while it was open. */
 	if (verdict == TALK_OTHER && !temporary && place_is_backup(place_base(f->path))) {
 		verdict = TALK_REFUSED;
@@ -384,11 +401,11 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 			uploads_arrive(w, f, number, id, talloc_steal(NULL, facts));
 			break;
 		}
-		f->state = FILE_WHOLE_NOT_NAMED;
+		area_set_state(f, FILE_WHOLE_NOT_NAMED);
 		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is whole; rename it to its final name", name), facts);
 		break;
 	case TALK_PARTIAL:
-		f->state = FILE_PARTIAL;
+		area_set_state(f, FILE_PARTIAL);
 		journal_closing(w, f, number, id, STATUS_OK, talloc_asprintf(mem, "%s is partial, %llu bytes: %s", name, (unsigned long long)f->bytes,
 			text_shown(mem, reason)), facts);
 		break;
@@ -397,13 +414,13 @@ settle(struct warden *w, struct file *f, struct session *s, uint32_t id, enum ta
 		journal_closing(w, f, number, id, STATUS_OK, "", NULL);
 		break;
 	case TALK_MANIFEST:
-		f->state = FILE_OTHER;
+		area_set_state(f, FILE_OTHER);
 		f->is_manifest = true;
 		journal_closing(w, f, number, id, STATUS_OK, "", facts);
 		break;
 	case TALK_REFUSED:
 	default:
-		f->state = FILE_REFUSED;
+		area_set_state(f, FILE_REFUSED);
 		journal_closing(w, f, number, id, STATUS_FAILURE, reason, facts);
 		break;
 	}
@@ -444,9 +461,9 @@ let_go(struct warden *w, struct file *f, uint64_t bytes, const char *why)
 {
 	unsigned writer = f->writer;
 
-	f->bytes = as_on_disk(w, f, bytes);
-	f->writer = 0;
-	f->state = FILE_PARTIAL;
+	area_set_bytes(f, as_on_disk(w, f, bytes));
+	area_set_writer(f, 0);
+	area_set_state(f, FILE_PARTIAL);
 	area_set_reason(f, why);
 	audit_upload_ended(w, f, writer, NULL);
 	uploads_record(w, f);
@@ -470,15 +487,15 @@ uploads_closed(struct session *s, struct talk_frame *fr)
 		reply(s, fr->id, STATUS_FAILURE, f == NULL || f->state == FILE_GONE ? "the name has gone to a newer upload"
 		      : f->area == s->area && f->reason != NULL ? f->reason : "resumed from another connection");
 	} else if (verdict == TALK_WHOLE && size_on_disk(s->warden, f) != bytes) {
-		f->settling = false;
+		area_set_settling(f, false);
 		let_go(s->warden, f, bytes, "the file on disk is not as long as was said");
 		uploads_settled(s->warden, f->number);
 		reply(s, fr->id, STATUS_FAILURE, f->reason);
 	} else {
-		snprintf(f->sha256, sizeof(f->sha256), "%s", strlen(sha) == 64 && strspn(sha, "0123456789abcdef") == 64 ? sha : "");
+		area_set_sha256(f, sidecar_is_hex(sha, 64) ? sha : "");
 		if (verdict == TALK_WHOLE && f->sha256[0] == '\0')
 			verdict = TALK_PARTIAL;
-		f->bytes = verdict == TALK_WHOLE ? bytes : as_on_disk(s->warden, f, bytes);
+		area_set_bytes(f, verdict == TALK_WHOLE ? bytes : as_on_disk(s->warden, f, bytes));
 		settle(s->warden, f, s, fr->id, (enum talk_verdict)verdict, reason, facts);
 	}
 	talloc_free(mem);
@@ -515,7 +532,7 @@ uploads_progress(struct session *s, struct talk_frame *fr)
 	guard_credit(s, bytes > f->bytes ? bytes - f->bytes : 0);
 	if (bytes != f->bytes)
 		f->moved_at = steady_seconds();
-	f->bytes = bytes;
+	area_set_bytes(f, bytes);
 	f->mtime = now_seconds();
 	uploads_show(s, f);
 	/* Each OPEN was told what was left then; several uploads at once share it. */
@@ -537,29 +554,54 @@ uploads_revoked(struct session *s, struct talk_frame *fr)
 
 	if (fr->body.short_of || f == NULL || f->writer != s->number || f->settling)
 		return;
-	f->bytes = as_on_disk(s->warden, f, bytes);
+	area_set_bytes(f, as_on_disk(s->warden, f, bytes));
 	let_go(s->warden, f, f->bytes, area_used(s->area, &files) > s->quota_bytes ? uploads_over_quota : "resumed from another connection");
 	uploads_settled(s->warden, number);
+}
+
+bool
+uploads_may_be_whole(const struct file *f)
+{
+	return f->was_open && !f->began_whole && f->state == FILE_PARTIAL && f->shown && f->writer == 0 && !place_is_temporary(place_base(f->path));
+}
+
+/*
+ * Its session is gone and nobody has closed it. A client whose line died behind the last byte cannot go on with it
+ * (OpenSSH's reput: "same size or larger"), so when what is there may be a whole backup it is read again, as at
+ * start-up, unless somebody who waited for the name has it now.
+ */
+static void
+orphan(struct warden *w, struct file *f)
+{
+	bool was_receiving = f->state == FILE_RECEIVING;
+
+	if (was_receiving)
+		let_go(w, f, f->bytes, "the connection broke");
+	area_set_writer(f, 0);
+	f->was_open = was_receiving && f->bytes > 0;
+	uploads_settled(w, f->number);
+	if (uploads_may_be_whole(f))
+		examine(w, f);
 }
 
 void
 uploads_orphan(struct warden *w, struct session *s)
 {
-	for (struct area *a = w->areas.first; a != NULL; a = a->next)
-		for (struct file *f = a->files; f != NULL; f = f->next)
-			if (f->writer == s->number && !f->settling) {
-				if (f->state == FILE_RECEIVING)
-					let_go(w, f, f->bytes, "the connection broke");
-				f->writer = 0;
-				uploads_settled(w, f->number);
-			}
-	if (s->reading != 0) {
-		struct file *f = area_by_number(&w->areas, s->reading);
+	struct file *f = s->area == NULL ? NULL : LIST_FIRST(&s->area->busy), *next;
 
-		/* The reader died over it: it stays what it is, and nobody waits for it any more. */
-		if (f != NULL && f->settling && !s->told)
-			f->settling = false;
-		if (!s->told)
-			uploads_settled(w, s->reading);
+	for (; f != NULL; f = next) {
+		next = LIST_NEXT(f, of_busy);
+		if (f->writer == s->number && !f->settling)
+			orphan(w, f);
 	}
+	if (s->reading == 0)
+		return;
+	f = area_by_number(&w->areas, s->reading);
+	/* The reader died over it: it stays what it is, and nobody waits for it any more. */
+	if (f != NULL && f->settling && !s->told)
+		area_set_settling(f, false);
+	if (!s->told)
+		uploads_settled(w, s->reading);
+	if (s->spawned)
+		readers_begin(w);
 }

@@ -46,7 +46,7 @@ open_journal(void)
 	struct journal *j;
 
 	replayed = 0;
-	areas = (struct areas){ 0 };
+	areas_init(&areas);
 	j = journal_open(NULL, dir, on_replay, NULL, &err);
 	if (j == NULL)
 		fail_msg("%s", err.text);
@@ -86,14 +86,12 @@ records_and_moves_are_kept(void **state)
 	assert_non_null(mkdtemp(dir));
 	j = open_journal();
 	a = area_of(&areas, "m-0001");
-	f = area_new(&areas, a, "/full.bak");
-	strcpy(f->key, "k1");
-	f->state = FILE_RECEIVING;
+	f = area_new(a, "/full.bak", "k1");
 	add(j, file_record(f), NULL, NULL);
 	fd = open(in_dir("staging"), O_CREAT | O_WRONLY, 0600);
 	close(fd);
-	f->state = FILE_ARRIVED;
-	f->bytes = 7;
+	area_set_state(f, FILE_ARRIVED);
+	area_set_bytes(f, 7);
 	add(j, file_record(f), in_dir("staging"), in_dir("vault"));
 	assert_int_equal(access(in_dir("vault"), F_OK), 0);
 	add(j, json_pack("{s:s,s:s,s:s}", "t", "mkdir", "m", "m-0001", "path", "/sub"), NULL, NULL);

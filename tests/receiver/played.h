@@ -551,8 +551,10 @@ static inline struct played *
 come_from(struct world *w, uint8_t host)
 {
 	int client = dial_from(w, host);
-	struct played *p = next_session(w);
+	struct played *p;
 
+	while ((p = next_session(w))->kind == TALK_READER)
+		w->reader = p;
 	p->client = client;
 	return p;
 }

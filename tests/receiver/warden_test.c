@@ -123,6 +123,130 @@ a_client_that_resumes_does_not_wait_for_a_reader(void **state)
 	assert_int_equal(close_it(w, p, &x, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
 }
 
+static void
+progress(struct world *w, struct played *p, const struct opened *x, uint64_t bytes)
+{
+	static struct talk_out out;
+
+	put(w, &out, TALK_PROGRESS);
+	talk_u64(&out, x->o.upload);
+	talk_u64(&out, bytes);
+	talk_text(&out, "");
+	talk_u64(&out, 0);
+	send_out(p, &out);
+}
+
+/* ---- sessions that are gone ---------------------------------------------------------------------------------------------- */
+
+/* All of it has come, and its session ends before the CLOSE; the file's reader. */
+static struct played *
+all_but_closed(struct world *w, const char *path)
+{
+	struct played *p = log_in(w);
+	struct opened x = start_upload(w, p, path, w->whole.mem, w->whole.len);
+
+	progress(w, p, &x, w->whole.len);
+	close(x.fd);
+	leave(p);
+	p = next_session(w);
+	assert_int_equal(p->kind, TALK_READER);
+	assert_int_equal(lseek(p->conn, 0, SEEK_END), w->whole.len);
+	return p;
+}
+
+static void
+what_a_lost_session_left_whole_arrives(void **state)
+{
+	struct world *w = *state;
+	struct played *reader = all_but_closed(w, "/lost.bak");
+	struct opened nothing = { .fd = -1 };
+
+	assert_int_equal(close_it(w, reader, &nothing, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
+	assert_true(journal_says(w, "\"arrived\""));
+	assert_int_equal(size_of(w, log_in(w), "/lost.bak"), w->whole.len);
+}
+
+/* Of what nobody closed the reader's word counts only when it is whole: more may have been meant to come. */
+static void
+what_a_lost_session_left_is_nothing_else(void **state)
+{
+	static const enum talk_verdict verdicts[] = { TALK_PARTIAL, TALK_OTHER, TALK_REFUSED };
+	struct world *w = *state;
+	struct played *reader, *p;
+	struct opened nothing = { .fd = -1 };
+
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+		char *name = talloc_asprintf(w, "/lost-%zu.bak", i);
+
+		reader = all_but_closed(w, name);
+		assert_int_equal(close_it(w, reader, &nothing, verdicts[i], w->whole.len, "", "{}"), OK);
+		leave(reader);
+		p = log_in(w);
+		assert_non_null(strstr(text_of(w, p, talloc_asprintf(w, "/receipts%s.txt", name)), "state   partial"));
+		assert_int_equal(size_of(w, p, name), w->whole.len);
+		assert_int_equal(one_path(w, p, TALK_REMOVE, name), OK);
+		leave(p);
+	}
+}
+
+/* Its end is the older one's, and a reader could not tell. */
+static void
+what_was_written_over_an_older_one_is_not_read(void **state)
+{
+	struct world *w = *state;
+	struct played *p = log_in(w);
+	struct opened x;
+	static struct talk_out out;
+
+	assert_int_equal(arrive(w, p, "/a.bak"), OK);
+	x = open_it(w, p, "/a.bak", WRITE);
+	put(w, &out, TALK_SEED);
+	talk_u64(&out, x.o.upload);
+	assert_int_equal(ask(w, p, &out), OK);
+	talk_take_opened(&p->frame.body, &x.o);
+	progress(w, p, &x, w->whole.len);
+	leave(p);
+	assert_true(journal_says(w, "the connection broke"));
+	w->reader = NULL;
+	p = log_in(w);
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "state   partial"));
+	assert_null(w->reader);
+	p = come_back(w);
+	assert_non_null(strstr(text_of(w, p, "/receipts/a.bak.txt"), "state   partial"));
+	assert_null(w->reader);
+}
+
+/* A session leaves as many as it likes; so many are read at once, and the next when one is done. */
+static void
+readers_wait_for_one_another(void **state)
+{
+	enum { LEFT = 6, AT_ONCE = 4 };
+	struct world *w = *state;
+	struct played *p = log_in(w), *readers[LEFT];
+	struct opened x[LEFT], nothing = { .fd = -1 };
+	struct pollfd quiet = { .fd = w->spawner, .events = POLLIN };
+
+	for (int i = 0; i < LEFT; i++) {
+		x[i] = start_upload(w, p, talloc_asprintf(w, "/left-%d.bak", i), w->whole.mem, w->whole.len);
+		progress(w, p, &x[i], w->whole.len);
+		close(x[i].fd);
+	}
+	leave(p);
+	for (int i = 0; i < AT_ONCE; i++)
+		assert_int_equal((readers[i] = next_session(w))->kind, TALK_READER);
+	p = log_in(w);
+	assert_int_equal(p->kind, TALK_CONNECTION);
+	assert_int_equal(poll(&quiet, 1, 0), 0);
+	for (int i = 0; i < LEFT; i++) {
+		if (i >= AT_ONCE)
+			assert_int_equal((readers[i] = next_session(w))->kind, TALK_READER);
+		assert_int_equal(close_it(w, readers[i], &nothing, TALK_WHOLE, w->whole.len, w->whole.sha256, whole_facts), OK);
+		leave(readers[i]);
+	}
+	for (int i = 0; i < LEFT; i++)
+		assert_non_null(strstr(text_of(w, p, talloc_asprintf(w, "/receipts/left-%d.bak.txt", i)), "state   arrived"));
+}
+
 /* ---- sessions that were taken over ------------------------------------------------------------------------------------ */
 
 static void
@@ -196,19 +320,6 @@ lies_about_sizes_do_not_help(void **state)
 }
 
 /* ---- quotas ------------------------------------------------------------------------------------------------------------ */
-
-static void
-progress(struct world *w, struct played *p, const struct opened *x, uint64_t bytes)
-{
-	static struct talk_out out;
-
-	put(w, &out, TALK_PROGRESS);
-	talk_u64(&out, x->o.upload);
-	talk_u64(&out, bytes);
-	talk_text(&out, "");
-	talk_u64(&out, 0);
-	send_out(p, &out);
-}
 
 static void
 uploads_at_once_share_the_quota(void **state)
@@ -917,7 +1028,9 @@ main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, end_world)
 		TEST(what_was_acknowledged_is_there_after_a_kill), TEST(a_hole_is_cut_off_after_a_kill), TEST(a_torn_journal_is_no_reason_not_to_start),
 		TEST(what_nobody_closed_is_read_again_and_arrives_if_whole), TEST(a_reader_is_nobody),
-		TEST(a_client_that_resumes_does_not_wait_for_a_reader), TEST(odd_facts_hurt_nobody),
+		TEST(a_client_that_resumes_does_not_wait_for_a_reader),
+		TEST(what_a_lost_session_left_whole_arrives), TEST(what_a_lost_session_left_is_nothing_else),
+		TEST(what_was_written_over_an_older_one_is_not_read), TEST(readers_wait_for_one_another), TEST(odd_facts_hurt_nobody),
 		TEST(a_file_that_is_still_held_does_not_arrive), TEST(a_session_that_lets_go_of_the_warden_is_killed),
 		TEST(lies_about_sizes_do_not_help), TEST(uploads_at_once_share_the_quota), TEST(files_are_counted_but_may_be_resumed),
 		TEST(the_readme_quotes_the_database), TEST(no_backup_gets_a_backups_name_by_a_rename), TEST(a_manifest_may_come_under_a_temporary_name),
