@@ -416,7 +416,7 @@ tell_mtime(struct session *s, const struct work *w, TALLOC_CTX *mem)
 static uint32_t
 end_work(struct session *s, struct work *w, bool is_closed, TALLOC_CTX *mem, char **message)
 {
-	const char *broken = w->failed ? w->failure : is_closed ? NULL : "the connection ended before the file was closed";
+	const char *broken = w->failed ? w->failure : NULL;
 	struct upload_end end;
 	struct err err = { 0 };
 	uint32_t code;
@@ -424,7 +424,7 @@ end_work(struct session *s, struct work *w, bool is_closed, TALLOC_CTX *mem, cha
 	*message = talloc_strdup(mem, "");
 	if (w->upload == NULL) /* an arrived file that nobody wrote to: nothing has changed */
 		return SFTP_OK;
-	if (!upload_close(w->upload, mem, broken, &end, &err)) {
+	if (!upload_close(w->upload, mem, broken, is_closed, &end, &err)) {
 		w->failed = true;
 		w->failure = talloc_strdup(w, err.text);
 	}

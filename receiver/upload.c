@@ -476,14 +476,22 @@ decide_backup(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
 		end->reason = talloc_strdup(mem, bak_why(u->bak) == NULL ? "it does not end as a backup does" : bak_why(u->bak));
 }
 
-/* *end comes with verdict TALK_PARTIAL and no reason. */
+/*
+ * *end comes with verdict TALK_PARTIAL and no reason.
+ *
+ * Not closed: the connection died, perhaps behind the last byte. A backup says itself where it ends: then the CLOSE would
+ * add nothing, and the client could not go on with it (OpenSSH's reput: "same size or larger"). No other file says that.
+ * Nor does a backup that was being written over an older one (scp opens without TRUNC): its end may be the older one's.
+ */
 static void
-decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end)
+decide(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, struct upload_end *end)
 {
 	bool is_backup;
 
 	bak_finish(u->bak);
 	is_backup = bak_container(u->bak) == BAK_MTF || bak_container(u->bak) == BAK_MSSQLBAK;
+	if (broken == NULL && !is_closed && !(is_backup && bak_ends_properly(u->bak) && u->low >= u->opened.size))
+		broken = "the connection ended before the file was closed";
 	/* Of what was refused too: its findings are shown. */
 	if (is_backup || u->reason != NULL)
 		take_facts(u, mem, end);
@@ -512,7 +520,7 @@ decide(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 
 /* Without the descriptor's end, which the caller sees to. */
 static bool
-settle(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err)
+settle(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, struct upload_end *end, struct err *err)
 {
 	/* What lies beyond a hole is cut off, so that the size tells a client where to resume. */
 	if (u->n_ahead > 0) {
@@ -530,12 +538,12 @@ settle(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end 
 	if (u->failed && broken == NULL)
 		return err_set(err, ERR_AGAIN, 0, "%s could not be written or read back", u->shown);
 	finish_digest(u, end);
-	decide(u, mem, broken, end);
+	decide(u, mem, broken, is_closed, end);
 	return true;
 }
 
 bool
-upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err)
+upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, struct upload_end *end, struct err *err)
 {
 	bool good = true;
 
@@ -544,7 +552,7 @@ upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct uploa
 		end->reason = talloc_strdup(mem, u->reason);
 		return true;
 	}
-	good = settle(u, mem, broken, end, err);
+	good = settle(u, mem, broken, is_closed, end, err);
 	if (!good) {
 		end->reason = talloc_strdup(mem, err->text);
 		end->bytes = u->solid;

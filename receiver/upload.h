@@ -57,10 +57,11 @@ struct upload_end {
 
 /*
  * Makes the bytes durable, decides, and closes the descriptor, also when it fails (false: err says why, *end is
- * a partial). broken NULL: the client said CLOSE and nothing failed. Otherwise the upload stays partial whatever
- * it holds, broken is the reason, and what was not fed yet is not read back.
+ * a partial). broken NULL: nothing failed. Otherwise the upload stays partial whatever it holds, broken is the reason,
+ * and what was not fed yet is not read back. is_closed false: the client is gone without a CLOSE; then only a backup
+ * that ends as one does is whole, and only when nothing that was there before was written over.
  */
-bool upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, struct upload_end *end, struct err *err);
+bool upload_close(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, struct upload_end *end, struct err *err);
 
 /* MD5 of a file's bytes, for who has nothing better to compare them with. False: it could not be read. */
 bool upload_md5(int fd, char hex[65]);

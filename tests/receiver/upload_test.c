@@ -78,7 +78,7 @@ put(struct world *w, uint64_t from, uint64_t to)
 static void
 end_as(struct world *w, const char *broken, enum talk_verdict verdict)
 {
-	if (!upload_close(w->u, w, broken, &w->end, &w->err))
+	if (!upload_close(w->u, w, broken, true, &w->end, &w->err))
 		fail_msg("%s", w->err.text);
 	if (w->end.verdict != verdict)
 		fail_msg("verdict %d: %s", w->end.verdict, w->end.reason);
@@ -152,6 +152,64 @@ resumed_it_is_the_same(void **state)
 	assert_int_equal(upload_size(w->u), half);
 	put(w, half, w->backup.len);
 	end_as(w, NULL, TALK_WHOLE);
+	is_the_backup(w);
+}
+
+/* The connection ended, and no CLOSE came. Only a backup says itself that it is all there. */
+static void
+without_a_close_only_a_backups_own_end_counts(void **state)
+{
+	static const char manifest[] = "{\"schema\":\"landfall.manifest/1\",\"end\":true}";
+	struct world *w = *state;
+	const struct { const char *name; const void *mem; size_t len; enum talk_verdict verdict; } cases[] = {
+		{ "full.bak", w->backup.mem, w->backup.len, TALK_WHOLE }, { "full.bak.part", w->backup.mem, w->backup.len, TALK_WHOLE },
+		{ "full.2019", w->backup.mem, w->backup.len, TALK_WHOLE }, { "full.bak", w->backup.mem, w->backup.len - 1, TALK_PARTIAL },
+		{ "full.bak", "TAP", 3, TALK_PARTIAL }, { "full.bak", "", 0, TALK_PARTIAL }, { "a.txt", "hello", 5, TALK_PARTIAL },
+		{ "manifest.json", manifest, sizeof(manifest) - 1, TALK_PARTIAL },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		w->kept = -1;
+		open_upload(w, cases[i].name, true, UINT64_MAX);
+		assert_true(upload_write(w->u, 0, cases[i].mem, cases[i].len, &w->err));
+		assert_true(upload_close(w->u, w->mem, NULL, false, &w->end, &w->err));
+		assert_int_equal(w->end.verdict, cases[i].verdict);
+		assert_int_equal(w->end.bytes, cases[i].len);
+		assert_string_equal(w->end.reason, cases[i].verdict == TALK_WHOLE ? "" : "the connection ended before the file was closed");
+	}
+	/* What broke otherwise stays broken. */
+	w->kept = -1;
+	open_upload(w, "full.bak", true, UINT64_MAX);
+	put(w, 0, w->backup.len);
+	assert_true(upload_close(w->u, w->mem, "it broke", false, &w->end, &w->err));
+	assert_int_equal(w->end.verdict, TALK_PARTIAL);
+}
+
+/* As scp does: half of it is the new one, and it ends as a backup does. */
+static void
+written_over_an_older_one_it_needs_its_close(void **state)
+{
+	struct world *w = *state;
+
+	for (int is_closed = 0; is_closed < 2; is_closed++) {
+		w->kept = -1;
+		open_upload(w, "full.bak", true, UINT64_MAX);
+		put(w, 0, w->backup.len);
+		end_as(w, NULL, TALK_WHOLE);
+		open_upload(w, "full.bak", true, UINT64_MAX);
+		put(w, 0, 10 * PIECE);
+		assert_true(upload_close(w->u, w->mem, NULL, is_closed, &w->end, &w->err));
+		assert_int_equal(w->end.verdict, is_closed ? TALK_WHOLE : TALK_PARTIAL);
+	}
+	/* Resumed at its end it is not. */
+	w->kept = -1;
+	open_upload(w, "full.bak", true, UINT64_MAX);
+	put(w, 0, 10 * PIECE);
+	end_as(w, "the connection ended", TALK_PARTIAL);
+	open_upload(w, "full.bak", true, UINT64_MAX);
+	put(w, 10 * PIECE, w->backup.len);
+	assert_true(upload_close(w->u, w->mem, NULL, false, &w->end, &w->err));
+	assert_int_equal(w->end.verdict, TALK_WHOLE);
 	is_the_backup(w);
 }
 
@@ -417,7 +475,7 @@ what_did_not_reach_the_disk_is_never_whole(void **state)
 	assert_true(upload_write(w->u, 0, w->backup.mem, w->backup.len, &w->err));
 	disk_fails = true;
 	assert_false(upload_sync(w->u, &w->err));
-	assert_false(upload_close(w->u, w->mem, NULL, &w->end, &w->err));
+	assert_false(upload_close(w->u, w->mem, NULL, true, &w->end, &w->err));
 	assert_int_equal(w->end.verdict, TALK_PARTIAL);
 	assert_int_equal(w->end.bytes, 0);
 }
@@ -430,7 +488,7 @@ what_was_durable_before_stays_when_the_disk_fails(void **state)
 
 	open_upload(w, "full.bak", true, UINT64_MAX);
 	assert_true(upload_write(w->u, 0, w->backup.mem, half, &w->err));
-	assert_true(upload_close(w->u, w->mem, NULL, &w->end, &w->err));
+	assert_true(upload_close(w->u, w->mem, NULL, true, &w->end, &w->err));
 	open_upload(w, "full.bak", true, UINT64_MAX);
 	assert_true(upload_write(w->u, half, w->backup.mem + half, w->backup.len - half, &w->err));
 	disk_fails = true;
@@ -443,7 +501,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(in_order_it_is_whole), CASE(in_any_order_it_is_the_same), CASE(resumed_it_is_the_same), CASE(a_hole_is_cut_off_and_said),
+		CASE(in_order_it_is_whole), CASE(in_any_order_it_is_the_same), CASE(resumed_it_is_the_same),
+		CASE(without_a_close_only_a_backups_own_end_counts), CASE(written_over_an_older_one_it_needs_its_close), CASE(a_hole_is_cut_off_and_said),
 		CASE(half_a_backup_is_partial_and_says_why), CASE(what_is_no_backup_is_refused_under_its_name),
 		CASE(other_names_are_kept_and_backups_known_by_content), CASE(a_compressed_one_is_kept_as_partial),
 		CASE(newer_than_the_target_is_refused_at_once), CASE(the_quota_holds), CASE(written_over_it_is_the_new_one),
