@@ -183,8 +183,8 @@ drop_told(struct feed *f, size_t n)
 		if (f->first == NULL)
 			f->last = &f->first;
 		f->waiting--;
-		pthread_mutex_unlock(&f->lock);
 		f->fed = (uint64_t)json_integer_value(json_object_get(item->record, "n"));
+		pthread_mutex_unlock(&f->lock);
 		tell_again(f, text_of(item->record, "key"));
 		json_decref(item->record);
 		talloc_free(item);
@@ -437,6 +437,17 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 	pthread_mutex_unlock(&f->lock);
 	if (write(f->kick, &one, sizeof(one)) < 0)
 		log_warning("the feed cannot be woken", NULL);
+}
+
+uint64_t
+feed_told(struct feed *f)
+{
+	uint64_t told;
+
+	pthread_mutex_lock(&f->lock);
+	told = f->fed;
+	pthread_mutex_unlock(&f->lock);
+	return told;
 }
 
 void

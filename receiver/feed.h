@@ -20,6 +20,8 @@ struct feed *feed_start(TALLOC_CTX *parent, const struct config *config, struct 
 
 /* A durable record; the reference is stolen. facts_path: where its facts lie, or NULL. */
 void feed_add(struct feed *feed, json_t *record, const char *facts_path);
+/* Number of the last record that Postgres was told of. */
+uint64_t feed_told(struct feed *feed);
 /* How far an upload is; only the newest counts, and it may be lost. */
 void feed_progress(struct feed *feed, const struct intake_progress *progress);
 

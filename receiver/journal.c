@@ -12,13 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/text.h"
+#include "receiver/compact.h"
 
-enum { SUM = 16 };
+enum { COMPACT_BYTES = 8 * 1024 * 1024 }; /* shorter ones are read in a moment */
 
 struct job {
 	struct job *next;
@@ -40,31 +38,20 @@ struct journal {
 	bool busy, ends;
 	uint64_t added, told; /* the loop's thread only */
 	struct journal_counts counts;
+	/* Compaction: a thread makes a shorter file of what was there when it began; the journal's thread puts it in place. */
+	char *path, *fresh_path;
+	off_t settled;        /* length when the thread last was between two groups */
+	off_t short_of;       /* length after the last one: it is worth it again when it is COMPACT_WORTH times that */
+	bool compacting, compacted;
+	pthread_t compactor;
+	off_t upto;
+	uint64_t fed;
+	struct compacted fresh;
+	atomic_bool cancelled;
+	bool name_is_new;     /* a fresh one's name is not durable yet: nothing may be promised that is in it */
 };
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
-
-static void
-sum_of(const char *text, size_t len, char out[SUM + 1])
-{
-	uint8_t hash[EVP_MAX_MD_SIZE];
-
-	EVP_Digest(text, len, hash, NULL, EVP_sha256(), NULL);
-	text_hex(out, hash, SUM / 2);
-}
-
-static char *
-line_of(json_t *record, uint64_t seq)
-{
-	char sum[SUM + 1], *text, *line;
-
-	json_object_set_new(record, "n", json_integer((json_int_t)seq));
-	text = json_dumps(record, JSON_COMPACT);
-	sum_of(text, strlen(text), sum);
-	line = talloc_asprintf(NULL, "%s %s\n", sum, text);
-	free(text);
-	return line;
-}
 
 /*
  * Only the end of a write that was cut off should be wrong, and nobody was told of that. Should a disk have spoilt
@@ -102,17 +89,15 @@ static bool
 replay_file(struct journal *j, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
 {
 	FILE *f = fdopen(dup(j->fd), "r");
-	char *line = NULL, sum[SUM + 1];
+	char *line = NULL;
 	size_t room = 0;
 	ssize_t n;
 
 	if (f == NULL)
 		return err_errno(err, errno, "journal");
-	while ((n = getline(&line, &room, f)) > SUM + 2 && line[n - 1] == '\n') {
-		json_t *record;
+	while ((n = getline(&line, &room, f)) > 0) {
+		json_t *record = line_read(line, (size_t)n);
 
-		sum_of(line + SUM + 1, (size_t)n - SUM - 2, sum);
-		record = memcmp(sum, line, SUM) == 0 ? json_loadb(line + SUM + 1, (size_t)n - SUM - 2, 0, NULL) : NULL;
 		if (record == NULL)
 			break;
 		j->seq = (uint64_t)json_integer_value(json_object_get(record, "n"));
@@ -214,7 +199,7 @@ after(struct job *job)
 static void
 add_line(char **text, size_t *len, json_t *record, uint64_t seq)
 {
-	char *line = line_of(record, seq);
+	char *line = line_make(NULL, record, seq);
 	size_t n = strlen(line);
 
 	if (*len + n > talloc_get_size(*text))
@@ -222,6 +207,16 @@ add_line(char **text, size_t *len, json_t *record, uint64_t seq)
 	memcpy(*text + *len, line, n);
 	*len += n;
 	talloc_free(line);
+}
+
+static bool
+sync_name(struct journal *j)
+{
+	struct job job = { .good = true };
+
+	if (j->name_is_new)
+		j->name_is_new = !sync_folder(&job, j->path);
+	return !j->name_is_new;
 }
 
 static void
@@ -241,7 +236,7 @@ write_group(struct journal *j, struct job *group)
 			add_line(&text, &len, job->what.record, ++j->seq);
 	}
 	if (len > 0) {
-		good = write_whole(j->fd, text, len, before) && fdatasync(j->fd) == 0;
+		good = sync_name(j) && write_whole(j->fd, text, len, before) && fdatasync(j->fd) == 0;
 		why = errno;
 		if (good)
 			j->length += (off_t)len;
@@ -263,15 +258,15 @@ wait_for_work(struct journal *j)
 {
 	struct timespec until;
 
-	while (j->first == NULL && !j->ends)
+	while (j->first == NULL && !j->ends && !j->compacted)
 		pthread_cond_wait(&j->work, &j->lock);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += JOURNAL_LAZY_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	while (!j->hurry && !j->ends && pthread_cond_timedwait(&j->work, &j->lock, &until) == 0)
+	while (!j->hurry && !j->ends && !j->compacted && pthread_cond_timedwait(&j->work, &j->lock, &until) == 0)
 		;
-	return j->first != NULL;
+	return j->first != NULL || j->compacted;
 }
 
 /* With the lock held. */
@@ -288,6 +283,84 @@ count_group(struct journal *j, const struct job *group, int64_t ns)
 	j->counts.ns += (uint64_t)ns;
 }
 
+/* ---- compaction ------------------------------------------------------------------------------------------------------ */
+
+static void *
+run_compactor(void *ctx)
+{
+	struct journal *j = ctx;
+	struct compacted fresh;
+	struct err err = { 0 };
+
+	if (!compact(j->path, j->upto, j->fed, j->fresh_path, &j->cancelled, &fresh, &err) && !atomic_load(&j->cancelled))
+		log_warning("the journal stays as long as it is", "why", err.text, NULL);
+	pthread_mutex_lock(&j->lock);
+	j->fresh = fresh;
+	j->compacted = true;
+	pthread_cond_signal(&j->work);
+	pthread_mutex_unlock(&j->lock);
+	return NULL;
+}
+
+/* What was written meanwhile follows; then it takes the journal's name. Until that the old one is the journal. */
+static bool
+put_in_place(struct journal *j)
+{
+	off_t from = j->upto, to = j->fresh.length;
+	ssize_t n = 1;
+
+	while (from < j->length && (n = copy_file_range(j->fd, &from, j->fresh.fd, &to, (size_t)(j->length - from), 0)) > 0)
+		;
+	if (from < j->length || fdatasync(j->fresh.fd) != 0 || rename(j->fresh_path, j->path) != 0)
+		return false;
+	close(j->fd);
+	j->fd = j->fresh.fd;
+	j->length = to;
+	j->name_is_new = true;
+	if (!sync_name(j))
+		log_error("the journal's folder cannot be synced", NULL);
+	return true;
+}
+
+/* The journal's thread, between two groups. */
+static void
+end_compaction(struct journal *j)
+{
+	off_t before = j->length;
+	char bytes[2][24];
+
+	pthread_join(j->compactor, NULL);
+	if (j->fresh.fd >= 0 && put_in_place(j)) {
+		snprintf(bytes[0], sizeof(bytes[0]), "%lld", (long long)before);
+		snprintf(bytes[1], sizeof(bytes[1]), "%lld", (long long)j->length);
+		log_info("the journal was cut to what is needed", "before", bytes[0], "now", bytes[1], NULL);
+	} else if (j->fresh.fd >= 0) {
+		log_warning("the journal stays as long as it is", "why", strerror(errno), NULL);
+		close(j->fresh.fd);
+		unlink(j->fresh_path);
+	}
+	pthread_mutex_lock(&j->lock);
+	j->settled = j->short_of = j->length;
+	j->counts.length = (uint64_t)j->length;
+	j->compacting = j->compacted = false;
+	pthread_cond_broadcast(&j->idle);
+	pthread_mutex_unlock(&j->lock);
+}
+
+void
+journal_tend(struct journal *j, uint64_t fed)
+{
+	pthread_mutex_lock(&j->lock);
+	if (!j->compacting && j->settled > COMPACT_BYTES && j->settled > COMPACT_WORTH * j->short_of) {
+		j->upto = j->settled;
+		j->fed = fed;
+		j->compacting = pthread_create(&j->compactor, NULL, run_compactor, j) == 0;
+	}
+	pthread_mutex_unlock(&j->lock);
+}
+
+/* ---- the thread's life -------------------------------------------------------------------------------------------------- */
+
 static void *
 run(void *ctx)
 {
@@ -301,6 +374,12 @@ run(void *ctx)
 
 		if (!wait_for_work(j))
 			break;
+		if (j->compacted) {
+			pthread_mutex_unlock(&j->lock);
+			end_compaction(j);
+			pthread_mutex_lock(&j->lock);
+			continue;
+		}
 		group = j->first;
 		j->first = NULL;
 		j->hurry = false;
@@ -315,6 +394,7 @@ run(void *ctx)
 		while (*j->finished_last != NULL)
 			j->finished_last = &(*j->finished_last)->next;
 		j->busy = false;
+		j->settled = j->length;
 		pthread_cond_broadcast(&j->idle);
 		if (write(j->wake, &one, sizeof(one)) < 0)
 			log_error("the loop cannot be woken", NULL);
@@ -326,7 +406,10 @@ run(void *ctx)
 static int
 close_journal(struct journal *j)
 {
+	atomic_store(&j->cancelled, true);
 	pthread_mutex_lock(&j->lock);
+	while (j->compacting)
+		pthread_cond_wait(&j->idle, &j->lock);
 	j->ends = true;
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
@@ -336,29 +419,23 @@ close_journal(struct journal *j)
 	return 0;
 }
 
-/* A journal that was made just now must have a name after a power failure too. */
-static bool
-sync_new(const char *path, struct err *err)
-{
-	struct job job = { .good = true };
-
-	return sync_folder(&job, path) ? true : err_set(err, ERR_OPERATOR, 0, "%s", job.why);
-}
-
 struct journal *
 journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, const json_t *record), void *ctx, struct err *err)
 {
 	struct journal *j = talloc_zero(parent, struct journal);
-	char *path = talloc_asprintf(j, "%s/journal.log", dir);
 	pthread_condattr_t steady;
 
-	j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	j->path = talloc_asprintf(j, "%s/journal.log", dir);
+	j->fresh_path = talloc_asprintf(j, "%s/journal.new", dir);
+	j->fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (j->fd < 0) {
-		err_errno(err, errno, "%s", path);
+		err_errno(err, errno, "%s", j->path);
 		talloc_free(j);
 		return NULL;
 	}
-	if (!replay_file(j, dir, replay, ctx, err) || !sync_new(path, err)) {
+	/* One that was made just now must have a name after a power failure too. */
+	j->name_is_new = true;
+	if (!replay_file(j, dir, replay, ctx, err) || (!sync_name(j) && !err_errno(err, errno, "folder of %s", j->path))) {
 		close(j->fd);
 		talloc_free(j);
 		return NULL;
@@ -372,6 +449,7 @@ journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)(void *ctx, cons
 	pthread_cond_init(&j->idle, NULL);
 	j->last = &j->first;
 	j->finished_last = &j->finished;
+	j->settled = j->length;
 	if (pthread_create(&j->thread, NULL, run, j) != 0) {
 		err_set(err, ERR_OPERATOR, 0, "the journal's thread cannot start");
 		talloc_free(j);

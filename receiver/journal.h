@@ -53,6 +53,13 @@ void journal_count(struct journal *journal, struct journal_counts *counts);
 int journal_fd(const struct journal *journal);
 void journal_finished(struct journal *journal);
 
+/*
+ * To be called now and then. When the journal has grown to some MiB and several times what is needed of it, a thread
+ * writes that to journal.new, which takes its place; killed at any moment, one of the two is whole. fed: the number of
+ * the last record that Postgres was told; younger ones are all kept.
+ */
+void journal_tend(struct journal *journal, uint64_t fed);
+
 /* Waits until everything added is durable (end of the program). */
 void journal_drain(struct journal *journal);
 

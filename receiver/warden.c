@@ -835,6 +835,7 @@ on_tick(evutil_socket_t fd, short what, void *ctx)
 	readers_begin(w);
 	guard_tick(w);
 	metrics_tick(w);
+	journal_tend(w->journal, feed_told(w->feed));
 	sd_notify(0, "WATCHDOG=1");
 }
 
