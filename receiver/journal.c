@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,6 +295,8 @@ run_compactor(void *ctx)
 
 	if (!compact(j->path, j->upto, j->fed, j->fresh_path, &j->cancelled, &fresh, &err) && !atomic_load(&j->cancelled))
 		log_warning("the journal stays as long as it is", "why", err.text, NULL);
+	/* It had the names of all that ever was in the journal in memory, which it does not need again soon. */
+	malloc_trim(0);
 	pthread_mutex_lock(&j->lock);
 	j->fresh = fresh;
 	j->compacted = true;
