@@ -51,13 +51,13 @@ line_read(const char *line, size_t len)
 
 /* ---- what records are about ---------------------------------------------------------------------------------------- */
 
-/* A file or folder, and the last record that says what it is. */
-struct subject { char *name; uint64_t n; bool has_ended; };
+/* A file or folder, and the last record that says what it is. There may be very many: a digest stands for the name. */
+struct subject { uint8_t id[32]; uint64_t n; bool has_ended; };
 
 static int
-by_name(const void *a, const void *b)
+by_id(const void *a, const void *b)
 {
-	return strcmp(((const struct subject *)a)->name, ((const struct subject *)b)->name);
+	return memcmp(((const struct subject *)a)->id, ((const struct subject *)b)->id, sizeof(((const struct subject *)a)->id));
 }
 
 static const char *
@@ -82,12 +82,13 @@ kind_of(const json_t *record)
 	return NULL;
 }
 
-static char *
-subject_of(TALLOC_CTX *mem, const json_t *record)
+static void
+subject_of(const struct kind *kind, const json_t *record, uint8_t id[32])
 {
-	const struct kind *kind = kind_of(record);
+	char *name = talloc_asprintf(NULL, "%s %s %s", kind->by, text(record, "m"), text(record, kind->by));
 
-	return kind == NULL ? NULL : talloc_asprintf(mem, "%s %s %s", kind->by, text(record, "m"), text(record, kind->by));
+	EVP_Digest(name, strlen(name), id, NULL, EVP_sha256(), NULL);
+	talloc_free(name);
 }
 
 static bool
@@ -99,7 +100,6 @@ is_end(const json_t *record)
 /* ---- two readings ----------------------------------------------------------------------------------------------------- */
 
 struct work {
-	TALLOC_CTX *mem;
 	void *subjects;          /* a tree */
 	uint64_t told, last;
 	off_t upto, written;
@@ -145,37 +145,41 @@ read_all(struct work *w, const char *path, taker *take, struct err *err)
 static bool
 learn(struct work *w, const json_t *record, const char *line, size_t len, struct err *err)
 {
-	struct subject like = { .name = subject_of(w->mem, record) }, *s, *const *found = tfind(&like, &w->subjects, by_name);
+	const struct kind *kind = kind_of(record);
+	struct subject *s, *const *found;
 
 	(void)line;
 	(void)len;
 	w->last = number_of(record);
-	if (like.name == NULL)
+	if (kind == NULL)
 		return true;
-	if (found != NULL) {
-		s = *found;
-		talloc_free(like.name);
-	} else {
-		s = talloc_zero(w->mem, struct subject);
-		s->name = talloc_steal(s, like.name);
-		if (tsearch(s, &w->subjects, by_name) == NULL)
-			return err_set(err, ERR_AGAIN, 0, "no memory");
-	}
-	s->n = w->last;
-	s->has_ended = is_end(record);
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return err_set(err, ERR_AGAIN, 0, "no memory");
+	subject_of(kind, record, s->id);
+	found = tsearch(s, &w->subjects, by_id);
+	if (found == NULL || *found != s)
+		free(s);
+	if (found == NULL)
+		return err_set(err, ERR_AGAIN, 0, "no memory");
+	(*found)->n = w->last;
+	(*found)->has_ended = is_end(record);
 	return true;
 }
 
 static bool
-is_needed(struct work *w, const json_t *record)
+is_needed(const struct work *w, const json_t *record)
 {
-	struct subject like = { .name = subject_of(w->mem, record) }, *const *found = like.name == NULL ? NULL : tfind(&like, &w->subjects, by_name);
+	const struct kind *kind = kind_of(record);
+	struct subject like = { .n = 0 }, *const *found;
 	uint64_t n = number_of(record);
-	/* The last of all keeps the numbers going on. */
-	bool needed = found == NULL || n == w->last || (n > w->told && kind_of(record)->is_told) || ((*found)->n == n && !(*found)->has_ended);
 
-	talloc_free(like.name);
-	return needed;
+	/* The last of all keeps the numbers going on. */
+	if (kind == NULL || n == w->last || (kind->is_told && n > w->told))
+		return true;
+	subject_of(kind, record, like.id);
+	found = tfind(&like, &w->subjects, by_id);
+	return found != NULL && (*found)->n == n && !(*found)->has_ended;
 }
 
 /* Then: those that are needed. Ends when it is more than would be worth it. */
@@ -186,12 +190,6 @@ copy(struct work *w, const json_t *record, const char *line, size_t len, struct 
 		return true;
 	w->written += (off_t)len;
 	return fwrite(line, 1, len, w->out) == len || err_errno(err, errno, "the fresh journal");
-}
-
-static void
-forget(void *subject)
-{
-	(void)subject; /* it is its context's */
 }
 
 static bool
@@ -224,12 +222,11 @@ write_fresh(struct work *w, const char *path, const char *fresh, struct compacte
 bool
 compact(const char *path, off_t upto, uint64_t told, const char *fresh, const atomic_bool *cancelled, struct compacted *out, struct err *err)
 {
-	struct work w = { .mem = talloc_new(NULL), .told = told, .upto = upto, .cancelled = cancelled };
+	struct work w = { .told = told, .upto = upto, .cancelled = cancelled };
 	bool good;
 
 	*out = (struct compacted){ -1, 0 };
 	good = read_all(&w, path, learn, err) && write_fresh(&w, path, fresh, out, err);
-	tdestroy(w.subjects, forget);
-	talloc_free(w.mem);
+	tdestroy(w.subjects, free);
 	return good;
 }

@@ -295,7 +295,7 @@ run_compactor(void *ctx)
 
 	if (!compact(j->path, j->upto, j->fed, j->fresh_path, &j->cancelled, &fresh, &err) && !atomic_load(&j->cancelled))
 		log_warning("the journal stays as long as it is", "why", err.text, NULL);
-	/* It had the names of all that ever was in the journal in memory, which it does not need again soon. */
+	/* It had a little of each line in memory, which it does not need again soon. */
 	malloc_trim(0);
 	pthread_mutex_lock(&j->lock);
 	j->fresh = fresh;
