@@ -1124,7 +1124,7 @@ engine_login_set(struct engine *e, const char *login, const char *password, bool
 	hash_password(password, salt, hash);
 	pthread_mutex_lock(&e->lock);
 	good = sqlite3_prepare_v2(e->meta, "INSERT INTO login VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET salt=excluded.salt,"
-		" hash=excluded.hash, admin=excluded.admin", -1, &st, NULL) == SQLITE_OK;
+		" hash=excluded.hash", -1, &st, NULL) == SQLITE_OK;
 	if (good) {
 		sqlite3_bind_text(st, 1, login, -1, SQLITE_TRANSIENT);
 		sqlite3_bind_blob(st, 2, salt, SALT, SQLITE_TRANSIENT);
@@ -1152,12 +1152,15 @@ engine_login_drop(struct engine *e, const char *login)
 }
 
 bool
-engine_login_promote(struct engine *e, const char *login, bool is_admin)
+engine_login_role(struct engine *e, const char *login, enum engine_role role, bool is_member)
 {
+	char bit[8];
 	bool good;
 
+	snprintf(bit, sizeof(bit), "%d", role);
 	pthread_mutex_lock(&e->lock);
-	good = CHANGE(e->meta, is_admin ? "UPDATE login SET admin = 1 WHERE name = ?" : "UPDATE login SET admin = 0 WHERE name = ?", login) &&
+	good = CHANGE(e->meta, is_member ? "UPDATE login SET admin = admin | CAST(? AS INT) WHERE name = ?"
+	                                 : "UPDATE login SET admin = admin & ~CAST(? AS INT) WHERE name = ?", bit, login) &&
 	       sqlite3_changes(e->meta) == 1;
 	pthread_mutex_unlock(&e->lock);
 	return good;
@@ -1200,9 +1203,25 @@ login_fact(struct engine *e, const char *login, const char *sql)
 }
 
 bool
-engine_login_is_admin(struct engine *e, const char *login)
+engine_login_has(struct engine *e, const char *login, enum engine_role role)
 {
-	return login_fact(e, login, "SELECT admin FROM login WHERE name = ?");
+	return login_fact(e, login, role == ENGINE_SYSADMIN ? "SELECT admin & 1 FROM login WHERE name = ?" : "SELECT admin & 2 FROM login WHERE name = ?");
+}
+
+bool
+engine_login_owns(struct engine *e, const char *login, const char *database)
+{
+	const char *const values[] = { database, login };
+	sqlite3_stmt *st;
+	bool is;
+	int step;
+
+	pthread_mutex_lock(&e->lock);
+	st = ask(e->meta, "SELECT 1 FROM db WHERE name = ? COLLATE NOCASE AND owner = ? COLLATE NOCASE", 2, values, &step);
+	is = st != NULL && step == SQLITE_ROW;
+	sqlite3_finalize(st);
+	pthread_mutex_unlock(&e->lock);
+	return is;
 }
 
 bool

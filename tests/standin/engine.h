@@ -117,13 +117,18 @@ bool engine_pages(struct engine *e, const char *database, const struct engine_ou
 
 /* ---- log-ins ------------------------------------------------------------------------------------------- */
 
+/* The server roles that matter here; a log-in in neither may only connect. */
+enum engine_role { ENGINE_SYSADMIN = 1, ENGINE_DBCREATOR = 2 };
+
+/* A new log-in, or a new password for an old one, whose roles stay. */
 bool engine_login_set(struct engine *e, const char *login, const char *password, bool is_admin, struct err *err);
 bool engine_login_drop(struct engine *e, const char *login);
 /* Constant time whether or not the log-in exists. */
 bool engine_login_check(struct engine *e, const char *login, const char *password);
-bool engine_login_is_admin(struct engine *e, const char *login);
+bool engine_login_has(struct engine *e, const char *login, enum engine_role role);
+bool engine_login_owns(struct engine *e, const char *login, const char *database);
 bool engine_login_exists(struct engine *e, const char *login);
-bool engine_login_promote(struct engine *e, const char *login, bool is_admin); /* sysadmin or not; false: no such */
+bool engine_login_role(struct engine *e, const char *login, enum engine_role role, bool is_member); /* false: no such log-in */
 
 /* ---- backup and restore ---------------------------------------------------------------------------------- */
 

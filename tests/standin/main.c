@@ -1,8 +1,6 @@
 /*
  * landfall-standin: a test double of SQL Server. It is never the real thing and never passed off as it.
- *
- *   landfall-standin --dir D --listen 127.0.0.1:PORT --tls-cert F --tls-key F --server-name N
- *                    --admin-user U --admin-password-file F [--ready-file F]
+ * `landfall-standin --help` says how it is called.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -76,6 +74,22 @@ say_ready(const char *file, uint16_t port, struct err *err)
 	return true;
 }
 
+static bool
+set_policy(const char *name, struct err *err)
+{
+	static const char *const names[] = { [TDS_POLICY_NONE] = "none", [TDS_POLICY_LOGIN] = "login", [TDS_POLICY_REQUIRED] = "required" };
+
+	server.policy = TDS_POLICY_REQUIRED;
+	if (name == NULL)
+		return true;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0) {
+			server.policy = (enum tds_policy)i;
+			return true;
+		}
+	return err_set(err, ERR_OPERATOR, 0, "--encryption %s: it is none, login or required", name);
+}
+
 /* The administrator's log-in is made at the first start and left alone afterwards. */
 static bool
 make_admin(const char *user, const char *file, struct err *err)
@@ -128,45 +142,105 @@ on_term(int number)
 	_exit(0); /* state is on disk at every moment */
 }
 
-static const struct option options[] = {
-	{ "dir", required_argument, NULL, 'd' }, { "listen", required_argument, NULL, 'l' }, { "tls-cert", required_argument, NULL, 'c' },
-	{ "tls-key", required_argument, NULL, 'k' }, { "server-name", required_argument, NULL, 'n' },
-	{ "admin-user", required_argument, NULL, 'u' }, { "admin-password-file", required_argument, NULL, 'p' },
-	{ "ready-file", required_argument, NULL, 'r' }, { 0 },
+/* The options, in the order of --help. value NULL: takes none. */
+static const struct choice {
+	const char *name, *value;
+	bool needed;
+	const char *says;
+} choices[] = {
+	{ "dir", "D", true, "folder of its databases and log-ins; made when missing, kept from one start to the next" },
+	{ "listen", "ADDRESS:PORT", true, "where it listens; port 0 takes a free one" },
+	{ "server-name", "N", true, "@@SERVERNAME, and what its backups say" },
+	{ "admin-user", "U", true, "a sysadmin log-in, made at the first start" },
+	{ "admin-password-file", "F", true, "file with that log-in's password" },
+	{ "tls-cert", "F", false, "certificate and chain (PEM)" },
+	{ "tls-key", "F", false, "its key (PEM)" },
+	{ "encryption", "WHAT", false, "none: no TLS · login: around the log-in at least, all when asked · required (default)" },
+	{ "ready-file", "F", false, "gets \"PORT PID\" once it listens" },
+	{ "help", NULL, false, "this" },
 };
+enum { DIR_, LISTEN, SERVER_NAME, ADMIN_USER, ADMIN_PASSWORD, TLS_CERT, TLS_KEY, ENCRYPTION, READY, HELP, CHOICES };
+
+static void
+help(FILE *out)
+{
+	fprintf(out, "landfall-standin: a stand-in for SQL Server 2019 in tests and in the demo. It speaks TDS 7.1 to 7.4 and obeys the\n"
+	        "rules of BACKUP and RESTORE; it is not SQL Server. tests/standin/README.md says what is modelled, and from what.\n\n");
+	for (size_t i = 0; i < CHOICES; i++) {
+		char option[48];
+
+		snprintf(option, sizeof(option), "--%s%s%s", choices[i].name, choices[i].value == NULL ? "" : " ",
+		         choices[i].value == NULL ? "" : choices[i].value);
+		fprintf(out, "  %-26s %s%s\n", option, choices[i].says, choices[i].needed ? " (needed)" : "");
+	}
+	fprintf(out, "\nKnobs of the wire, a \"name value\" per line in the file D/wire, or EXEC standin.wire N'name', N'value':\n");
+	wire_explain(out);
+	fprintf(out, "Knobs of BACKUP and RESTORE: EXEC standin.knob N'name', value (tests/standin/README.md).\n\n"
+	        "It ends with SIGTERM; its state is on disk at every moment.\n");
+}
+
+/* False when something needed is missing, which is said. */
+static bool
+read_choices(int argc, char **argv, const char *arg[CHOICES])
+{
+	struct option options[CHOICES + 1] = { 0 };
+	int opt;
+	bool good = true;
+
+	for (int i = 0; i < CHOICES; i++)
+		options[i] = (struct option){ choices[i].name, choices[i].value == NULL ? no_argument : required_argument, NULL, i + 1 };
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == '?')
+			return false;
+		arg[opt - 1] = optarg == NULL ? "" : optarg;
+	}
+	for (int i = 0; i < CHOICES && arg[HELP] == NULL; i++)
+		if (choices[i].needed && arg[i] == NULL) {
+			fprintf(stderr, "landfall-standin: --%s is missing; --help says what it is\n", choices[i].name);
+			good = false;
+		}
+	return good;
+}
+
+static bool
+open_all(const char *const arg[CHOICES], struct err *err)
+{
+	char *log = talloc_asprintf(NULL, "%s/statements.log", arg[DIR_]), *wire = talloc_asprintf(log, "%s/wire", arg[DIR_]);
+	bool good = set_policy(arg[ENCRYPTION], err);
+
+	if (good && server.policy != TDS_POLICY_NONE && (arg[TLS_CERT] == NULL || arg[TLS_KEY] == NULL))
+		good = err_set(err, ERR_OPERATOR, 0, "--tls-cert and --tls-key are needed, unless it is --encryption none");
+	if (good && server.policy != TDS_POLICY_NONE)
+		good = (server.identity = tds_identity_load(NULL, arg[TLS_CERT], arg[TLS_KEY], err)) != NULL;
+	good = good && (server.e = engine_open(NULL, arg[DIR_], arg[SERVER_NAME], err)) != NULL &&
+	       (server.log = statement_log_open(NULL, log, err)) != NULL && make_admin(arg[ADMIN_USER], arg[ADMIN_PASSWORD], err);
+	server.wire = wire_open(NULL, wire);
+	talloc_free(log);
+	return good;
+}
 
 int
 main(int argc, char **argv)
 {
-	const char *arg[128] = { NULL };
+	const char *arg[CHOICES] = { NULL };
 	struct err err = { 0 };
 	uint16_t port = 0;
-	char *log;
-	int opt, fd;
+	int fd;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == '?')
-			return 2;
-		arg[opt] = optarg;
+	if (!read_choices(argc, argv, arg))
+		return 2;
+	if (arg[HELP] != NULL) {
+		help(stdout);
+		return 0;
 	}
-	for (const char *p = "dlcknup"; *p != '\0'; p++)
-		if (arg[(int)*p] == NULL) {
-			fprintf(stderr, "usage: landfall-standin --dir D --listen HOST:PORT --tls-cert F --tls-key F --server-name N --admin-user U "
-			        "--admin-password-file F [--ready-file F]\n");
-			return 2;
-		}
 	log_begin("landfall-standin");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, on_term);
 	signal(SIGINT, on_term);
-	server.e = engine_open(NULL, arg['d'], arg['n'], &err);
-	log = talloc_asprintf(NULL, "%s/statements.log", arg['d']);
-	if (server.e == NULL || (server.identity = tds_identity_load(NULL, arg['c'], arg['k'], &err)) == NULL ||
-	    (server.log = statement_log_open(NULL, log, &err)) == NULL || !make_admin(arg['u'], arg['p'], &err) ||
-	    (fd = listen_on(arg['l'], &port, &err)) < 0 || !say_ready(arg['r'], port, &err)) {
+	if (!open_all(arg, &err) || (fd = listen_on(arg[LISTEN], &port, &err)) < 0 || !say_ready(arg[READY], port, &err)) {
 		log_error("cannot start", "error", err.text, NULL);
 		return 1;
 	}
-	log_info("listening", "server", arg['n'], NULL);
+	log_info("listening", "server", arg[SERVER_NAME], NULL);
 	accept_all(fd);
 }

@@ -1,40 +1,16 @@
-#include "tests/standin/session.h"
+#include "tests/standin/session_parts.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "tests/standin/tds_login.h"
 #include "tests/standin/tds_request.h"
-#include "tests/standin/tds_token.h"
-#include "tests/standin/tsql_run.h"
 
-/*
- * Tokens are gathered and sent when the batch ends, or at once after the messages of BACKUP and RESTORE, which
- * is how a client sees "10 percent processed" while the statement runs. Each statement's DONE is held back until
- * it is known whether more follows, because only the last one may lack the MORE bit.
- */
+enum { FLUSH_AT = 64 * 1024, MESSAGE_PROGRESS = 3211, MESSAGE_FILE = 4035 };
 
-enum { LOGIN_WAIT_MS = 15000, FLUSH_AT = 64 * 1024, MAJOR = 15, BUILD = 4430 };
+/* ---- answers --------------------------------------------------------------------------------------------- */
 
-struct client {
-	const struct server *server;
-	struct tds_link *link;
-	struct tds_buf *buf;
-	struct tsql_session *session;
-	uint32_t version;
-	int spid;
-	int done_token; /* TDS_DONE, or TDS_DONE_IN_PROC inside a call */
-	struct { bool there; unsigned status, curcmd; uint64_t rows; } held;
-	struct tds_column *columns;
-	size_t n_columns;
-	int first_error;
-	bool attention, gone;
-};
-
-/* ---- replies --------------------------------------------------------------------------------------------- */
-
-static void
-flush(struct client *c, bool end)
+void
+client_flush(struct client *c, bool end)
 {
 	struct err err = { 0 };
 
@@ -51,17 +27,99 @@ release_done(struct client *c, bool more)
 	c->held.there = false;
 }
 
-static void
-on_note(void *ctx, int number, int state, int severity, int line, const char *text)
+void
+client_release_done(struct client *c)
 {
-	struct client *c = ctx;
+	release_done(c, true);
+}
+
+/* From 7.2 on the client carries the transaction's number in its requests, so it is told of every change. */
+static void
+tell_transaction(struct client *c, int what)
+{
+	bool open = c->session != NULL && c->session->trancount > 0;
+
+	if (c->version < TDS_7_2 || open == (c->transaction != 0))
+		return;
+	if (open)
+		c->transaction = (uint64_t)(unsigned)c->spid << 32 | ++c->transactions;
+	tds_envchange_transaction(c->buf, open ? TDS_ENV_BEGIN : what, c->transaction);
+	if (!open)
+		c->transaction = 0;
+}
+
+/* Knobs that bite in the middle of a BACKUP or RESTORE. */
+static void
+play_faults(struct client *c, const char *progress)
+{
+	int percent = atoi(progress);
+
+	c->wire = wire_now(c->server->wire);
+	if (c->wire.drop_at > 0 && percent >= c->wire.drop_at) {
+		tds_link_hang_up(c->link);
+		c->gone = true;
+	} else if (c->wire.silent_at > 0 && percent >= c->wire.silent_at) {
+		tds_link_mute(c->link);
+	}
+}
+
+void
+client_note(struct client *c, int number, int state, int severity, int line, const char *text)
+{
 	struct tds_note n = { .number = number, .state = state, .class = severity <= 10 ? 0 : severity, .text = text,
 		.server = engine_server_name(c->server->e), .line = line };
 
 	release_done(c, true);
 	tds_message_token(c->buf, c->version, &n);
+	c->last_note = number;
 	if (severity > 10 && c->first_error == 0)
 		c->first_error = number;
+	if (number == MESSAGE_PROGRESS)
+		play_faults(c, text);
+}
+
+void
+client_done(struct client *c, int curcmd, bool has_count, uint64_t rows, bool error)
+{
+	release_done(c, true);
+	tell_transaction(c, curcmd == 213 ? TDS_ENV_COMMIT : TDS_ENV_ROLLBACK);
+	c->held.there = true;
+	c->held.status = (error ? TDS_DONE_ERROR : 0u) | (has_count ? TDS_DONE_COUNT : 0u);
+	c->held.curcmd = (unsigned)curcmd;
+	c->held.rows = has_count ? rows : 0;
+}
+
+void
+client_end_reply(struct client *c)
+{
+	tell_transaction(c, TDS_ENV_ROLLBACK);
+	release_done(c, c->attention);
+	if (c->attention)
+		tds_done_token(c->buf, c->version, TDS_DONE, TDS_DONE_ATTENTION, CURCMD_NONE, 0);
+	client_flush(c, true);
+	c->attention = false;
+}
+
+void
+client_refuse(struct client *c, int number, int state, int severity, const char *text)
+{
+	client_note(c, number, state, severity, 1, text);
+	client_done(c, CURCMD_NONE, false, 0, true);
+	client_end_reply(c);
+}
+
+/* ---- what the language half says ------------------------------------------------------------------------------ */
+
+static void
+on_note(void *ctx, int number, int state, int severity, int line, const char *text)
+{
+	client_note(ctx, number, state, severity, line, text);
+}
+
+static void
+on_done(void *ctx, int curcmd, bool has_count, uint64_t rows, bool error)
+{
+	client_done(ctx, curcmd, has_count, rows, error);
 }
 
 static void
@@ -89,33 +147,23 @@ on_row(void *ctx, const struct tds_value *values, size_t n)
 	for (size_t i = 0; i < n && i < c->n_columns; i++)
 		if (!tds_put_value(c->buf, c->columns[i].type, values[i], &err)) {
 			c->buf->len = before;
-			on_note(c, err.code == 0 ? 245 : err.code, 1, 16, 1, err.text);
+			client_note(c, err.code == 0 ? 245 : err.code, 1, 16, 1, err.text);
 			return false;
 		}
 	if (c->buf->len >= FLUSH_AT)
-		flush(c, false);
+		client_flush(c, false);
 	return !c->gone;
 }
 
-static void
-on_done(void *ctx, int curcmd, bool has_count, uint64_t rows, bool error)
-{
-	struct client *c = ctx;
-
-	release_done(c, true);
-	c->held.there = true;
-	c->held.status = (error ? TDS_DONE_ERROR : 0u) | (has_count ? TDS_DONE_COUNT : 0u);
-	c->held.curcmd = (unsigned)curcmd;
-	c->held.rows = has_count ? rows : 0;
-}
-
+/* After a message of BACKUP or RESTORE: the client sees it now, with a DONE of its own or without. */
 static void
 on_done_more(void *ctx, int curcmd)
 {
 	struct client *c = ctx;
 
-	tds_done_token(c->buf, c->version, c->done_token, TDS_DONE_MORE, (unsigned)curcmd, 0);
-	flush(c, false);
+	if (c->wire.done_shape == WIRE_DONE_EACH || (c->wire.done_shape == WIRE_DONE_FILES && c->last_note == MESSAGE_FILE))
+		tds_done_token(c->buf, c->version, c->done_token, TDS_DONE_MORE, (unsigned)curcmd, 0);
+	client_flush(c, false);
 }
 
 static void
@@ -127,7 +175,7 @@ on_use(void *ctx, const char *now, const char *before)
 	release_done(c, true);
 	tds_envchange_text(c->buf, TDS_ENV_DATABASE, now, before);
 	snprintf(text, sizeof(text), "Changed database context to '%s'.", now);
-	on_note(c, 5701, 2, 0, 1, text);
+	client_note(c, 5701, 2, 0, 1, text);
 }
 
 /* Attention, or the end of the line; anything else while a batch runs is against the protocol. */
@@ -140,44 +188,49 @@ on_cancelled(void *ctx)
 
 	if (c->attention || c->gone)
 		return true;
+	/* A server whose line went dead does not know it before it has something to say. */
+	if (tds_link_is_mute(c->link))
+		return false;
 	switch (tds_link_read(c->link, 0, &m, &err)) {
 	case TDS_GOT_NOTHING: break;
 	case TDS_GOT_END: c->gone = true; break;
 	case TDS_GOT_MESSAGE:
-		if (m.type == TDS_ATTENTION)
-			c->attention = true;
-		else
+		if (m.type != TDS_ATTENTION)
 			c->gone = true;
+		else
+			c->attention = !wire_now(c->server->wire).ignore_attention;
 		break;
 	}
 	return c->attention || c->gone;
 }
 
-static struct tsql_replies
-replies_of(struct client *c)
+static bool
+on_wire(void *ctx, const char *name, const char *value, struct err *err)
 {
-	return (struct tsql_replies){ .ctx = c, .note = on_note, .columns = on_columns, .row = on_row, .done = on_done,
-		.done_more = on_done_more, .use = on_use, .cancelled = on_cancelled };
+	struct client *c = ctx;
+
+	return wire_set(c->server->wire, name, value, err);
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------------ */
 
-static void
-end_reply(struct client *c, bool is_call)
+bool
+client_new_session(struct client *c, struct err *err)
 {
-	release_done(c, is_call || c->attention);
-	if (is_call) {
-		tds_return_status(c->buf, c->first_error == 0 ? 0 : 1);
-		tds_done_token(c->buf, c->version, TDS_DONE_PROC, (c->first_error == 0 ? 0u : TDS_DONE_ERROR) | (c->attention ? TDS_DONE_MORE : 0u), 224, 0);
-	}
-	if (c->attention)
-		tds_done_token(c->buf, c->version, TDS_DONE, TDS_DONE_ATTENTION, 253, 0);
-	flush(c, true);
-	c->attention = false;
+	struct tsql_session *fresh = tsql_session_new(c->link, c->server->e, &c->replies, c->login, c->database, err);
+
+	if (fresh == NULL)
+		return false;
+	talloc_free(c->session);
+	c->session = fresh;
+	fresh->spid = c->spid;
+	fresh->program = c->program;
+	fresh->host = c->host;
+	return true;
 }
 
-static void
-run_logged(struct client *c, const char *text)
+void
+client_run(struct client *c, const char *text)
 {
 	struct statement st = { .session = c->spid, .program = c->session->program, .login = c->session->login,
 		.database = c->session->database, .text = text };
@@ -187,15 +240,15 @@ run_logged(struct client *c, const char *text)
 	c->first_error = 0;
 	c->held.there = false;
 	if (id == 0) {
-		on_note(c, 9002, 1, 17, 1, err.text);
-		on_done(c, 253, false, 0, true);
+		client_note(c, 9002, 1, 17, 1, err.text);
+		client_done(c, CURCMD_NONE, false, 0, true);
 		return;
 	}
 	tsql_run(c->session, text);
 	statement_log_end(c->server->log, id, c->first_error);
 	/* A batch without any statement is still answered. */
 	if (!c->held.there)
-		on_done(c, 253, false, 0, c->first_error != 0);
+		client_done(c, CURCMD_NONE, false, 0, c->first_error != 0);
 }
 
 static void
@@ -206,58 +259,79 @@ batch(struct client *c, const struct tds_message *m)
 	char *text;
 
 	if (tds_batch_parse(m->mem, m->len, c->version, mem, &text, &err)) {
-		run_logged(c, text);
+		client_run(c, text);
+		tsql_forget_variables(c->session);
+		client_end_reply(c);
 	} else {
-		on_note(c, 102, 1, 15, 1, err.text);
-		on_done(c, 253, false, 0, true);
+		client_refuse(c, 102, 1, 15, err.text);
 	}
-	end_reply(c, false);
-	talloc_free(mem);
-}
-
-static void
-call(struct client *c, const struct tds_message *m)
-{
-	TALLOC_CTX *mem = talloc_new(NULL);
-	struct err err = { 0 };
-	struct tds_call call_;
-
-	c->done_token = TDS_DONE_IN_PROC;
-	if (!tds_call_parse(m->mem, m->len, c->version, mem, &call_, &err)) {
-		on_note(c, 8005, 1, 16, 1, err.text);
-		on_done(c, 224, false, 0, true);
-	} else if ((call_.number != TDS_PROC_EXECUTESQL && strcasecmp(call_.name, "sp_executesql") != 0) || call_.n_params < 1 ||
-	           call_.params[0].value.shape != TDS_TEXT) {
-		on_note(c, 2812, 62, 16, 1, "Could not find stored procedure.");
-		on_done(c, 224, false, 0, true);
-	} else {
-		char *text = talloc_strndup(mem, call_.params[0].value.mem, call_.params[0].value.len);
-
-		for (size_t i = 2; i < call_.n_params; i++)
-			tsql_set_variable(c->session, call_.params[i].name, call_.params[i].type, &call_.params[i].value);
-		run_logged(c, text);
-	}
-	end_reply(c, true);
-	c->done_token = TDS_DONE;
 	talloc_free(mem);
 }
 
 static void
 transaction(struct client *c, const struct tds_message *m)
 {
+	static const struct { int request; const char *text; } known[] = {
+		{ TDS_TRAN_BEGIN, "BEGIN TRAN" }, { TDS_TRAN_COMMIT, "COMMIT" }, { TDS_TRAN_ROLLBACK, "ROLLBACK" },
+	};
+	struct tds_transaction asked;
 	struct err err = { 0 };
-	int request = 0;
+	const char *text = NULL;
 
-	if (!tds_transaction_parse(m->mem, m->len, c->version, &request, &err)) {
-		on_note(c, 8022, 1, 16, 1, err.text);
-		on_done(c, 253, false, 0, true);
-	} else {
-		run_logged(c, request == TDS_TRAN_BEGIN ? "BEGIN TRAN" : request == TDS_TRAN_COMMIT ? "COMMIT" : "ROLLBACK");
-		if (c->first_error == 0)
-			tds_envchange_transaction(c->buf, request == TDS_TRAN_BEGIN ? TDS_ENV_BEGIN : request == TDS_TRAN_COMMIT ? TDS_ENV_COMMIT
-			                          : TDS_ENV_ROLLBACK, (uint64_t)c->spid);
+	if (!tds_transaction_parse(m->mem, m->len, c->version, &asked, &err)) {
+		client_refuse(c, 8022, 1, 16, err.text);
+		return;
 	}
-	end_reply(c, false);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].request == asked.request)
+			text = known[i].text;
+	if (text == NULL) {
+		client_refuse(c, 50000, 1, 16, "the stand-in has no savepoints and no distributed transactions; BEGIN, COMMIT and ROLLBACK are there");
+		return;
+	}
+	client_run(c, text);
+	if (asked.begins_next && c->first_error == 0)
+		client_run(c, "BEGIN TRAN");
+	client_end_reply(c);
+}
+
+/* The client's pool gives the connection to somebody else. Keeping the transaction, it keeps the session. */
+static void
+reset(struct client *c, bool keep_transaction)
+{
+	struct err err = { 0 };
+
+	if (!keep_transaction && !client_new_session(c, &err))
+		c->gone = true;
+	else
+		tds_envchange_reset(c->buf);
+}
+
+static void
+answer(struct client *c, const struct tds_message *m)
+{
+	c->wire = wire_now(c->server->wire);
+	tds_link_set_split(c->link, (size_t)c->wire.split);
+	if (m->reset)
+		reset(c, m->reset_keeps_transaction);
+	if (m->ignore) {
+		client_done(c, CURCMD_NONE, false, 0, true);
+		client_end_reply(c);
+	} else if (m->type == TDS_BATCH) {
+		batch(c, m);
+	} else if (m->type == TDS_RPC) {
+		session_call(c, m);
+	} else if (m->type == TDS_TRANSACTION) {
+		transaction(c, m);
+	} else if (m->type == TDS_ATTENTION) {
+		c->attention = true;
+		client_end_reply(c);
+	} else {
+		c->gone = true;
+	}
+	/* Who was not heard any more is not served any further: only now does the server notice. */
+	if (tds_link_is_mute(c->link))
+		c->gone = true;
 }
 
 static void
@@ -266,90 +340,8 @@ conversation(struct client *c)
 	struct tds_message m;
 	struct err err = { 0 };
 
-	while (!c->gone && tds_link_read(c->link, -1, &m, &err) == TDS_GOT_MESSAGE) {
-		if (m.reset)
-			tds_envchange_reset(c->buf);
-		if (m.ignore)
-			end_reply(c, false);
-		else if (m.type == TDS_BATCH)
-			batch(c, &m);
-		else if (m.type == TDS_RPC)
-			call(c, &m);
-		else if (m.type == TDS_TRANSACTION)
-			transaction(c, &m);
-		else if (m.type == TDS_ATTENTION) {
-			c->attention = true;
-			end_reply(c, false);
-		} else {
-			return;
-		}
-	}
-}
-
-/* ---- log-in ------------------------------------------------------------------------------------------------------ */
-
-static bool
-prelogin(struct client *c)
-{
-	struct tds_message m;
-	struct tds_prelogin asked;
-	struct err err = { 0 };
-	bool go_on;
-	uint8_t answer;
-
-	if (tds_link_read(c->link, LOGIN_WAIT_MS, &m, &err) != TDS_GOT_MESSAGE || m.type != TDS_PRELOGIN ||
-	    !tds_prelogin_parse(m.mem, m.len, &asked, &err))
-		return false;
-	answer = tds_encryption_answer(asked.encryption, &go_on);
-	tds_prelogin_reply(c->buf, &asked, answer, MAJOR, BUILD);
-	flush(c, true);
-	return go_on && !c->gone && tds_link_encrypt(c->link, c->server->identity, LOGIN_WAIT_MS, &err);
-}
-
-static void
-refuse(struct client *c, int number, int state, int severity, const char *text)
-{
-	on_note(c, number, state, severity, 1, text);
-	on_done(c, 253, false, 0, true);
-	end_reply(c, false);
-}
-
-static bool
-log_in(struct client *c, TALLOC_CTX *mem, const struct tsql_replies *replies)
-{
-	struct tds_message m;
-	struct tds_login login;
-	struct err err = { 0 };
-	char text[400];
-	bool good;
-
-	if (tds_link_read(c->link, LOGIN_WAIT_MS, &m, &err) != TDS_GOT_MESSAGE || m.type != TDS_LOGIN7 ||
-	    !tds_login_parse(m.mem, m.len, mem, &login, &err))
-		return false;
-	c->version = login.version;
-	good = !login.wants_windows_login && engine_login_check(c->server->e, login.user, login.password);
-	explicit_bzero((void *)(uintptr_t)login.password, strlen(login.password));
-	if (!good) {
-		snprintf(text, sizeof(text), "Login failed for user '%.128s'.", login.user);
-		refuse(c, 18456, 1, 14, text);
-		return false;
-	}
-	c->session = tsql_session_new(mem, c->server->e, replies, login.user, login.database, &err);
-	if (c->session == NULL) {
-		snprintf(text, sizeof(text), "Cannot open database \"%.128s\" requested by the login. The login failed.", login.database);
-		on_note(c, 4060, 1, 11, 1, text);
-		snprintf(text, sizeof(text), "Login failed for user '%.128s'.", login.user);
-		refuse(c, 18456, 38, 14, text);
-		return false;
-	}
-	c->session->spid = c->spid;
-	c->session->program = login.application;
-	c->session->host = login.host;
-	tds_login_reply(c->buf, &login, engine_server_name(c->server->e), c->session->database, MAJOR, BUILD);
-	tds_link_set_packet_size(c->link, login.packet_size);
-	on_done(c, 0, false, 0, false);
-	end_reply(c, false);
-	return !c->gone;
+	while (!c->gone && tds_link_read(c->link, -1, &m, &err) == TDS_GOT_MESSAGE)
+		answer(c, &m);
 }
 
 void
@@ -357,7 +349,6 @@ session_serve(const struct server *server, int fd, int spid)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct client *c = talloc_zero(mem, struct client);
-	struct tsql_replies replies;
 
 	c->server = server;
 	c->spid = spid;
@@ -365,8 +356,9 @@ session_serve(const struct server *server, int fd, int spid)
 	c->done_token = TDS_DONE;
 	c->link = tds_link_new(mem, fd, (uint16_t)spid);
 	c->buf = tds_buf_new(mem);
-	replies = replies_of(c);
-	if (prelogin(c) && log_in(c, mem, &replies))
+	c->replies = (struct tsql_replies){ .ctx = c, .note = on_note, .columns = on_columns, .row = on_row, .done = on_done,
+		.done_more = on_done_more, .use = on_use, .cancelled = on_cancelled, .wire = on_wire };
+	if (session_log_in(c))
 		conversation(c);
 	talloc_free(c->session);
 	talloc_free(mem);

@@ -20,6 +20,8 @@ struct tds_link {
 	uint16_t spid;
 	uint8_t packet_number;
 	size_t packet_size;
+	size_t split;      /* 0, or bytes of payload per packet */
+	bool mute;
 	SSL *ssl;          /* NULL while in clear */
 	BIO *from_client;  /* raw TLS in, owned by ssl */
 	BIO *to_client;    /* raw TLS out, owned by ssl */
@@ -97,6 +99,24 @@ void
 tds_link_set_packet_size(struct tds_link *l, size_t size)
 {
 	l->packet_size = size;
+}
+
+void
+tds_link_set_split(struct tds_link *l, size_t bytes)
+{
+	l->split = bytes;
+}
+
+void
+tds_link_mute(struct tds_link *l)
+{
+	l->mute = true;
+}
+
+bool
+tds_link_is_mute(const struct tds_link *l)
+{
+	return l->mute;
 }
 
 void
@@ -298,13 +318,23 @@ tds_link_encrypt(struct tds_link *l, struct tds_identity *identity, int timeout_
 	return decrypt(l, err) || err->kind == ERR_NONE;
 }
 
+void
+tds_link_uncover(struct tds_link *l)
+{
+	SSL_free(l->ssl); /* and both ends' memory with it; no close_notify: the client does not expect one */
+	l->ssl = NULL;
+	l->from_client = l->to_client = NULL;
+}
+
 bool
 tds_link_send(struct tds_link *l, uint8_t type, const void *payload, size_t len, bool end, struct err *err)
 {
+	size_t size = l->split > 0 && l->split + TDS_HEADER < l->packet_size ? l->split + TDS_HEADER : l->packet_size;
+
 	tds_buf_clear(l->out);
-	if (len == 0 && !end)
+	if (l->mute || (len == 0 && !end))
 		return true;
-	tds_packets_put(l->out, type, payload, len, l->packet_size, l->spid, &l->packet_number, end);
+	tds_packets_put(l->out, type, payload, len, size, l->spid, &l->packet_number, end);
 	if (end)
 		l->packet_number = 1;
 	if (l->ssl == NULL)

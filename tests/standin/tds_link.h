@@ -31,12 +31,20 @@ struct tds_link *tds_link_new(TALLOC_CTX *parent, int fd, uint16_t spid);
 /* Shakes hands; the client's first flight may already have been read. From here on everything is in TLS. */
 bool tds_link_encrypt(struct tds_link *link, struct tds_identity *identity, int timeout_ms, struct err *err);
 
+/* Back to clear text in both directions: TLS covered the log-in alone. */
+void tds_link_uncover(struct tds_link *link);
+
 enum tds_got { TDS_GOT_MESSAGE, TDS_GOT_NOTHING, TDS_GOT_END };
 /* timeout_ms 0 only looks, -1 waits for ever. TDS_GOT_END is final; err says why, empty when the client
  * simply hung up. */
 enum tds_got tds_link_read(struct tds_link *link, int timeout_ms, struct tds_message *out, struct err *err);
 
 void tds_link_set_packet_size(struct tds_link *link, size_t size);
+/* At most this many bytes of payload in each packet we send; 0: as the packet size allows. */
+void tds_link_set_split(struct tds_link *link, size_t bytes);
+/* From here on nothing we send reaches the client, which is not told. */
+void tds_link_mute(struct tds_link *link);
+bool tds_link_is_mute(const struct tds_link *link);
 
 /* Sends payload; with end the message is complete, without it the client sees it at once and waits on. */
 bool tds_link_send(struct tds_link *link, uint8_t type, const void *payload, size_t len, bool end,

@@ -12,6 +12,8 @@ enum {
 	PRELOGIN_VERSION = 0, PRELOGIN_ENCRYPTION = 1, PRELOGIN_INSTANCE = 2, PRELOGIN_THREAD = 3,
 	PRELOGIN_MARS = 4, PRELOGIN_FEDAUTH = 6, PRELOGIN_END = 0xFF, PRELOGIN_OPTIONS_MAX = 32,
 	LOGIN_FIXED = 94, LOGIN_CHARS_MAX = 128, DEFAULT_PACKET = 4096,
+	FLAG2_WINDOWS = 0x80, TYPE_READ_ONLY = 0x20, FLAG3_EXTENSION = 0x10,
+	FEATURE_UTF8 = 0x0A, FEATURE_END = 0xFF, FEATURES_MAX = 64, TOKEN_FEATURES = 0xAE,
 };
 
 bool
@@ -40,11 +42,35 @@ tds_prelogin_parse(const void *mem, size_t len, struct tds_prelogin *out, struct
 }
 
 uint8_t
-tds_encryption_answer(uint8_t client, bool *go_on)
+tds_encryption_answer(enum tds_policy policy, uint8_t client, enum tds_cover *cover)
 {
-	/* MS-TDS 2.2.6.5, the row of a server that is set to ON. Who cannot encrypt is told so and left. */
-	*go_on = client != TDS_ENCRYPT_NOT_SUP;
-	return client == TDS_ENCRYPT_OFF || client == TDS_ENCRYPT_NOT_SUP ? TDS_ENCRYPT_REQ : TDS_ENCRYPT_ON;
+	/* MS-TDS 2.2.6.5, a row per setting of the server, a column per wish of the client. */
+	static const struct { uint8_t answer; enum tds_cover cover; } table[3][4] = {
+		[TDS_POLICY_NONE] = {
+			[TDS_ENCRYPT_OFF] = { TDS_ENCRYPT_NOT_SUP, TDS_COVER_NONE },
+			[TDS_ENCRYPT_ON] = { TDS_ENCRYPT_NOT_SUP, TDS_COVER_NEVER },
+			[TDS_ENCRYPT_NOT_SUP] = { TDS_ENCRYPT_NOT_SUP, TDS_COVER_NONE },
+			[TDS_ENCRYPT_REQ] = { TDS_ENCRYPT_NOT_SUP, TDS_COVER_NEVER },
+		},
+		[TDS_POLICY_LOGIN] = {
+			[TDS_ENCRYPT_OFF] = { TDS_ENCRYPT_OFF, TDS_COVER_LOGIN },
+			[TDS_ENCRYPT_ON] = { TDS_ENCRYPT_ON, TDS_COVER_ALL },
+			[TDS_ENCRYPT_NOT_SUP] = { TDS_ENCRYPT_NOT_SUP, TDS_COVER_NONE },
+			[TDS_ENCRYPT_REQ] = { TDS_ENCRYPT_ON, TDS_COVER_ALL },
+		},
+		[TDS_POLICY_REQUIRED] = {
+			[TDS_ENCRYPT_OFF] = { TDS_ENCRYPT_REQ, TDS_COVER_ALL },
+			[TDS_ENCRYPT_ON] = { TDS_ENCRYPT_ON, TDS_COVER_ALL },
+			[TDS_ENCRYPT_NOT_SUP] = { TDS_ENCRYPT_REQ, TDS_COVER_NEVER },
+			[TDS_ENCRYPT_REQ] = { TDS_ENCRYPT_ON, TDS_COVER_ALL },
+		},
+	};
+
+	/* A wish nobody knows is one for TLS. */
+	if (client > TDS_ENCRYPT_REQ)
+		client = TDS_ENCRYPT_REQ;
+	*cover = table[policy][client].cover;
+	return table[policy][client].answer;
 }
 
 void
@@ -110,11 +136,44 @@ packet_size(uint32_t asked)
 	return asked < TDS_PACKET_MIN ? TDS_PACKET_MIN : asked > TDS_PACKET_MAX ? TDS_PACKET_MAX : asked;
 }
 
+/* {id, length, data} … FF. Each is known by its number or stepped over; what is not acknowledged is refused. */
+static void
+take_features(struct bytes b, size_t at, struct tds_login *out, bool *short_of)
+{
+	bytes_seek(&b, at);
+	for (int i = 0; i < FEATURES_MAX && !b.short_of; i++) {
+		unsigned id = bytes_u8(&b);
+
+		if (id == FEATURE_END)
+			break;
+		out->wants_utf8 |= id == FEATURE_UTF8 && !b.short_of;
+		bytes_take(&b, bytes_u32(&b));
+	}
+	*short_of |= b.short_of;
+}
+
+/* The extension's place holds the place of the feature list: two steps, as the number is wider than the field. */
+static void
+take_extension(struct bytes *fixed, struct tds_login *out)
+{
+	size_t at = bytes_u16(fixed), n = bytes_u16(fixed);
+	struct bytes b = *fixed;
+
+	if (!out->wants_features)
+		return;
+	bytes_seek(&b, at);
+	at = bytes_u32(&b);
+	if (n < 4 || b.short_of)
+		fixed->short_of = true;
+	else
+		take_features(*fixed, at, out, &fixed->short_of);
+}
+
 bool
 tds_login_parse(const void *mem, size_t len, TALLOC_CTX *parent, struct tds_login *out, struct err *err)
 {
 	struct bytes b = bytes_of(mem, len);
-	uint8_t flags2, flags3;
+	uint8_t flags2, type_flags, flags3;
 
 	*out = (struct tds_login){ 0 };
 	if (len < LOGIN_FIXED - 8 || bytes_u32(&b) > len)
@@ -123,17 +182,18 @@ tds_login_parse(const void *mem, size_t len, TALLOC_CTX *parent, struct tds_logi
 	out->packet_size = packet_size(bytes_u32(&b));
 	bytes_seek(&b, 25);
 	flags2 = bytes_u8(&b);
-	bytes_u8(&b);
+	type_flags = bytes_u8(&b);
 	flags3 = bytes_u8(&b);
-	out->wants_windows_login = (flags2 & 0x80) != 0;
-	out->wants_features = (flags3 & 0x10) != 0;
+	out->wants_windows_login = (flags2 & FLAG2_WINDOWS) != 0;
+	out->wants_read_only = (type_flags & TYPE_READ_ONLY) != 0;
+	out->wants_features = (flags3 & FLAG3_EXTENSION) != 0;
 	bytes_seek(&b, 36);
 	out->host = login_text(&b, parent, false);
 	out->user = login_text(&b, parent, false);
 	out->password = login_text(&b, parent, true);
 	out->application = login_text(&b, parent, false);
 	out->server = login_text(&b, parent, false);
-	bytes_u32(&b); /* extension or nothing */
+	take_extension(&b, out);
 	out->library = login_text(&b, parent, false);
 	login_text(&b, parent, false); /* language: we speak one */
 	out->database = login_text(&b, parent, false);
@@ -141,12 +201,15 @@ tds_login_parse(const void *mem, size_t len, TALLOC_CTX *parent, struct tds_logi
 		return err_set(err, ERR_BROKEN, 0, "LOGIN7 points outside itself");
 	if (out->version < TDS_7_1)
 		return err_set(err, ERR_BROKEN, 0, "protocol version 0x%08x is older than 7.1", out->version);
+	/* Nobody is spoken to in a version that came after ours. */
+	if (out->version > TDS_7_4)
+		out->version = TDS_7_4;
 	return true;
 }
 
 void
 tds_login_reply(struct tds_buf *out, const struct tds_login *login, const char *server_name,
-                const char *database, int major, int build)
+                const char *database, int major, int build, const char *route_host, unsigned route_port)
 {
 	char said[300], size[16];
 
@@ -163,7 +226,14 @@ tds_login_reply(struct tds_buf *out, const struct tds_login *login, const char *
 	tds_envchange_text(out, TDS_ENV_PACKET_SIZE, size, "4096");
 	/* Features that are not named are refused; an empty list is accepted by every client tried. */
 	if (login->wants_features && login->version >= TDS_7_4) {
-		tds_put_u8(out, 0xAE);
-		tds_put_u8(out, 0xFF);
+		tds_put_u8(out, TOKEN_FEATURES);
+		if (login->wants_utf8) {
+			tds_put_u8(out, FEATURE_UTF8);
+			tds_put_u32(out, 1);
+			tds_put_u8(out, 1);
+		}
+		tds_put_u8(out, FEATURE_END);
 	}
+	if (login->wants_read_only && route_host != NULL && route_host[0] != '\0' && login->version >= TDS_7_4)
+		tds_envchange_routing(out, route_host, route_port);
 }

@@ -28,6 +28,7 @@ enum {
 struct tds_message {
 	uint8_t type;
 	bool reset;          /* the client wants its session as new before this runs */
+	bool reset_keeps_transaction;
 	bool ignore;         /* the client took the request back */
 	const uint8_t *mem;  /* valid until the reader is used again */
 	size_t len;

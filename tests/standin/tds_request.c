@@ -79,12 +79,33 @@ tds_call_parse(const void *mem, size_t len, uint32_t version, TALLOC_CTX *parent
 }
 
 bool
-tds_transaction_parse(const void *mem, size_t len, uint32_t version, int *request, struct err *err)
+tds_transaction_parse(const void *mem, size_t len, uint32_t version, struct tds_transaction *out, struct err *err)
 {
 	struct bytes in = bytes_of(mem, len);
 
+	*out = (struct tds_transaction){ 0 };
 	if (!skip_headers(&in, version, err))
 		return false;
-	*request = bytes_u16(&in);
-	return !in.short_of || err_set(err, ERR_BROKEN, 0, "the transaction request is empty");
+	out->request = bytes_u16(&in);
+	if (in.short_of)
+		return err_set(err, ERR_BROKEN, 0, "the transaction request is empty");
+	if (out->request == TDS_TRAN_COMMIT || out->request == TDS_TRAN_ROLLBACK) {
+		bytes_take(&in, bytes_u8(&in)); /* its name */
+		out->begins_next = (bytes_u8(&in) & 1) != 0;
+		if (in.short_of)
+			return err_set(err, ERR_BROKEN, 0, "the transaction request ends within its name or flags");
+	}
+	return true;
+}
+
+const char *
+tds_proc_name(int number)
+{
+	static const char *const names[] = {
+		"", "sp_cursor", "sp_cursoropen", "sp_cursorprepare", "sp_cursorexecute", "sp_cursorprepexec", "sp_cursorunprepare",
+		"sp_cursorfetch", "sp_cursoroption", "sp_cursorclose", "sp_executesql", "sp_prepare", "sp_execute", "sp_prepexec",
+		"sp_prepexecrpc", "sp_unprepare",
+	};
+
+	return number > 0 && number < (int)(sizeof(names) / sizeof(names[0])) ? names[number] : "";
 }

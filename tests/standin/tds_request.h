@@ -18,6 +18,9 @@
 bool tds_batch_parse(const void *mem, size_t len, uint32_t version, TALLOC_CTX *parent, char **text,
                      struct err *err);
 
+/* The procedure a number stands for (MS-TDS 2.2.6.6), "" for a number without one. */
+const char *tds_proc_name(int number);
+
 enum {
 	TDS_PROC_EXECUTESQL = 10, TDS_PROC_PREPARE = 11, TDS_PROC_EXECUTE = 12, TDS_PROC_PREPEXEC = 13,
 	TDS_PROC_UNPREPARE = 15, TDS_PARAMS_MAX = 2100,
@@ -42,6 +45,11 @@ bool tds_call_parse(const void *mem, size_t len, uint32_t version, TALLOC_CTX *p
                     struct err *err);
 
 enum { TDS_TRAN_BEGIN = 5, TDS_TRAN_COMMIT = 7, TDS_TRAN_ROLLBACK = 8 };
-bool tds_transaction_parse(const void *mem, size_t len, uint32_t version, int *request, struct err *err);
+
+struct tds_transaction {
+	int request;      /* one of the above, or another that the caller refuses */
+	bool begins_next; /* commit and roll back: a new transaction begins at once (ODBC without autocommit) */
+};
+bool tds_transaction_parse(const void *mem, size_t len, uint32_t version, struct tds_transaction *out, struct err *err);
 
 #endif

@@ -151,6 +151,22 @@ tds_envchange_reset(struct tds_buf *out)
 }
 
 void
+tds_envchange_routing(struct tds_buf *out, const char *host, unsigned port)
+{
+	size_t from = begin_sized(out, TOKEN_ENVCHANGE), value;
+
+	tds_put_u8(out, TDS_ENV_ROUTING);
+	tds_put_u16(out, 0); /* the value's length */
+	value = out->len;
+	tds_put_u8(out, 0); /* TCP */
+	tds_put_u16(out, port);
+	tds_put_us_varchar(out, host);
+	tds_patch_u16(out, value - 2, (unsigned)(out->len - value));
+	tds_put_u16(out, 0); /* no old value */
+	end_sized(out, from);
+}
+
+void
 tds_loginack(struct tds_buf *out, uint32_t version, int major, int build)
 {
 	size_t from = begin_sized(out, TOKEN_LOGINACK);

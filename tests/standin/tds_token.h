@@ -47,12 +47,15 @@ bool tds_return_value(struct tds_buf *out, uint32_t version, unsigned ordinal, c
 enum {
 	TDS_ENV_DATABASE = 1, TDS_ENV_LANGUAGE = 2, TDS_ENV_PACKET_SIZE = 4, TDS_ENV_COLLATION = 7,
 	TDS_ENV_BEGIN = 8, TDS_ENV_COMMIT = 9, TDS_ENV_ROLLBACK = 10, TDS_ENV_RESET = 18,
+	TDS_ENV_ROUTING = 20,
 };
 void tds_envchange_text(struct tds_buf *out, int what, const char *now, const char *before);
 void tds_envchange_collation(struct tds_buf *out);
 /* BEGIN carries the new transaction's number, COMMIT and ROLLBACK the old one's. */
 void tds_envchange_transaction(struct tds_buf *out, int what, uint64_t transaction);
 void tds_envchange_reset(struct tds_buf *out);
+/* The client is asked to connect there instead. */
+void tds_envchange_routing(struct tds_buf *out, const char *host, unsigned port);
 void tds_loginack(struct tds_buf *out, uint32_t version, int major, int build);
 
 #endif

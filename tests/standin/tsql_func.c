@@ -581,8 +581,15 @@ f_user_name(sqlite3_context *c, int n, sqlite3_value **v)
 static void
 f_is_srvrolemember(sqlite3_context *c, int n, sqlite3_value **v)
 {
-	(void)v;
-	sqlite3_result_int(c, n == 1 ? SESSION->is_admin : 0);
+	const char *role = n == 1 ? TEXT(v[0]) : NULL;
+
+	/* Asked about another log-in it knows nothing. */
+	if (role != NULL && strcasecmp(role, "sysadmin") == 0)
+		sqlite3_result_int(c, SESSION->is_admin);
+	else if (role != NULL && strcasecmp(role, "dbcreator") == 0)
+		sqlite3_result_int(c, SESSION->is_creator);
+	else
+		sqlite3_result_int(c, n == 1 && SESSION->is_admin);
 }
 
 static void

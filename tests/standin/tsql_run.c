@@ -177,7 +177,7 @@ enter_database(struct tsql_session *s, const char *name, int line)
 	(void)line;
 	if (db == NULL)
 		return false;
-	if (!s->is_admin && !is_system(name) && !has_user(db, s->login)) {
+	if (!s->is_admin && !is_system(name) && !has_user(db, s->login) && !engine_login_owns(s->e, s->login, name)) {
 		engine_disconnect(s->e, db);
 		note(s, line, 916, 1, 14, "The server principal \"%s\" is not able to access the database \"%s\" under the current security context.",
 		     s->login, name);
@@ -240,7 +240,8 @@ tsql_session_new(TALLOC_CTX *parent, struct engine *e, const struct tsql_replies
 	s->e = e;
 	s->login = talloc_strdup(s, login);
 	s->program = s->host = "";
-	s->is_admin = engine_login_is_admin(e, login);
+	s->is_admin = engine_login_has(e, login, ENGINE_SYSADMIN);
+	s->is_creator = s->is_admin || engine_login_has(e, login, ENGINE_DBCREATOR);
 	s->replies = &silent;
 	good = enter_database(s, database == NULL || database[0] == '\0' ? "master" : database, 1);
 	s->replies = replies;
@@ -285,8 +286,8 @@ assign(struct tsql_value *v, const sqlite3_value *value)
 	v->value = value == NULL ? NULL : sqlite3_value_dup(value);
 }
 
-static void
-forget_variables(struct tsql_session *s)
+void
+tsql_forget_variables(struct tsql_session *s)
 {
 	for (size_t i = 0; i < s->n_variables; i++)
 		sqlite3_value_free(s->variables[i].value);
@@ -312,6 +313,21 @@ tsql_set_variable(struct tsql_session *s, const char *name, struct tds_type type
 	if (sqlite3_step(st) == SQLITE_ROW)
 		assign(v, sqlite3_column_value(st, 0));
 	sqlite3_finalize(st);
+}
+
+struct tds_value
+tsql_get_variable(struct tsql_session *s, const char *name)
+{
+	struct tsql_value *v = variable(s, name);
+	sqlite3_value *value = v == NULL ? NULL : v->value;
+
+	switch (value == NULL ? SQLITE_NULL : sqlite3_value_type(value)) {
+	case SQLITE_INTEGER: return tds_whole(sqlite3_value_int64(value));
+	case SQLITE_FLOAT: return (struct tds_value){ .shape = TDS_REAL, .real = sqlite3_value_double(value) };
+	case SQLITE_TEXT: return (struct tds_value){ .shape = TDS_TEXT, .mem = sqlite3_value_text(value), .len = (size_t)sqlite3_value_bytes(value) };
+	case SQLITE_BLOB: return (struct tds_value){ .shape = TDS_BYTES, .mem = sqlite3_value_blob(value), .len = (size_t)sqlite3_value_bytes(value) };
+	default: return (struct tds_value){ .shape = TDS_NULL };
+	}
 }
 
 /* ---- queries --------------------------------------------------------------------------------------------------- */
@@ -998,7 +1014,7 @@ login_statement(struct tsql_session *s, const struct tsql_statement *st)
 		return engine_login_drop(s->e, st->name.object);
 	if (st->secret == NULL)
 		return true;
-	return engine_login_set(s->e, st->name.object, st->secret, st->kind == TSQL_ALTER_LOGIN && engine_login_is_admin(s->e, st->name.object), &err);
+	return engine_login_set(s->e, st->name.object, st->secret, false, &err);
 }
 
 static bool
@@ -1008,9 +1024,9 @@ role_member(struct tsql_session *s, const struct tsql_statement *st)
 		return false;
 	if (!st->all)
 		return true; /* roles of a database give nothing here that GRANT does not */
-	if (strcasecmp(st->word, "sysadmin") != 0)
+	if (strcasecmp(st->word, "sysadmin") != 0 && strcasecmp(st->word, "dbcreator") != 0)
 		return true;
-	return engine_login_promote(s->e, st->principal, !st->if_exists);
+	return engine_login_role(s->e, st->principal, strcasecmp(st->word, "sysadmin") == 0 ? ENGINE_SYSADMIN : ENGINE_DBCREATOR, !st->if_exists);
 }
 
 static bool
@@ -1037,6 +1053,24 @@ principal_statement(struct tsql_session *s, const struct tsql_statement *st)
 
 /* ---- databases, BACKUP, RESTORE ------------------------------------------------------------------------------------------ */
 
+/* CREATE, ALTER, DROP: each refuses in words of its own, which do not tell whether the database exists. */
+static bool
+may_manage(struct tsql_session *s, const struct tsql_statement *st, const char *database)
+{
+	if (s->is_creator || (st->kind != TSQL_CREATE_DATABASE && engine_login_owns(s->e, s->login, database)))
+		return true;
+	if (st->kind == TSQL_CREATE_DATABASE) {
+		note(s, st->line, 262, 1, 14, "CREATE DATABASE permission denied in database 'master'.");
+	} else if (st->kind == TSQL_DROP_DATABASE) {
+		note(s, st->line, 3701, 1, 11, "Cannot drop the database '%s', because it does not exist or you do not have permission.", database);
+	} else {
+		note(s, st->line, 5011, 9, 14, "User does not have permission to alter database '%s', the database does not exist, or the database is not in a "
+		     "state that allows access checks.", database);
+		note(s, st->line, 5069, 1, 16, "ALTER DATABASE statement failed.");
+	}
+	return false;
+}
+
 static bool
 database_statement(struct tsql_session *s, const struct tsql_statement *st)
 {
@@ -1044,10 +1078,8 @@ database_statement(struct tsql_session *s, const struct tsql_statement *st)
 	const char *name = st->name.object == NULL ? s->database : st->name.object;
 	bool good = true;
 
-	if (!s->is_admin) {
-		note(s, st->line, 262, 1, 14, "CREATE DATABASE permission denied in database 'master'.");
+	if (!may_manage(s, st, name))
 		return false;
-	}
 	if (st->kind == TSQL_CREATE_DATABASE)
 		return engine_create(s->e, name, &out);
 	if (st->kind == TSQL_DROP_DATABASE)
@@ -1095,11 +1127,32 @@ backup(struct tsql_session *s, const struct tsql_statement *st, int *curcmd)
 		.stats = number_option(s, m, "STATS", 10) };
 
 	*curcmd = b.log ? 235 : 228;
-	if (!s->is_admin) {
-		note(s, st->line, 262, 1, 14, "BACKUP DATABASE permission denied in database '%s'.", b.database);
+	if (!s->is_admin && !engine_login_owns(s->e, s->login, b.database)) {
+		note(s, st->line, 262, 1, 14, "BACKUP %s permission denied in database '%s'.", b.log ? "LOG" : "DATABASE", b.database);
+		note(s, st->line, 3013, 1, 16, "BACKUP %s is terminating abnormally.", b.log ? "LOG" : "DATABASE");
 		return false;
 	}
 	return engine_backup(s->e, &b, &out);
+}
+
+/* A database that is not there asks for CREATE DATABASE, as looking into a file does; one that is asks for its owner. */
+static bool
+may_restore(struct tsql_session *s, const struct tsql_statement *st, const char *database)
+{
+	static const char *const said[] = {
+		[TSQL_OF_DATABASE] = "RESTORE DATABASE", [TSQL_OF_LOG] = "RESTORE LOG", [TSQL_OF_HEADER] = "RESTORE HEADERONLY",
+		[TSQL_OF_FILELIST] = "RESTORE FILELIST", [TSQL_OF_LABEL] = "RESTORE LABELONLY", [TSQL_OF_VERIFY] = "VERIFY DATABASE",
+	};
+	bool exists = database != NULL && engine_database_id(s->e, database) != 0;
+
+	if (s->is_creator || (exists && engine_login_owns(s->e, s->login, database)))
+		return true;
+	if (exists)
+		note(s, st->line, 3110, 1, 14, "User does not have permission to RESTORE database '%s'.", database);
+	else
+		note(s, st->line, 262, 1, 14, "CREATE DATABASE permission denied in database 'master'.");
+	note(s, st->line, 3013, 1, 16, "%s is terminating abnormally.", said[st->media->verb]);
+	return false;
 }
 
 static bool
@@ -1130,8 +1183,7 @@ restore(struct tsql_session *s, const struct tsql_statement *st, int *curcmd)
 	if (s->trancount > 0) {
 		note(s, st->line, 3021, 0, 16, "Cannot perform a backup or restore operation within a transaction.");
 		good = false;
-	} else if (!s->is_admin) {
-		note(s, st->line, 3110, 1, 14, "User does not have permission to RESTORE database '%s'.", r.database == NULL ? "" : r.database);
+	} else if (!may_restore(s, st, r.database)) {
 		good = false;
 	} else if (r.database != NULL && strcasecmp(r.database, s->database) == 0) {
 		note(s, st->line, 3102, 1, 16, "RESTORE cannot process database '%s' because it is in use by this session. It is recommended that the "
@@ -1188,11 +1240,21 @@ exec_standin(struct tsql_session *s, const struct tsql_statement *st, char **arg
 
 	if (!server_admin_only(s, st))
 		return false;
+	for (size_t i = 0; i < n; i++)
+		if (args[i] == NULL)
+			args[i] = talloc_strdup(s, "");
 	if (strcasecmp(st->name.object, "rows") == 0 && n == 2)
 		good = engine_rows(s->e, args[0], args[1], &out);
 	else if (strcasecmp(st->name.object, "pages") == 0 && n == 1)
 		good = engine_pages(s->e, args[0], &out);
-	else if (strcasecmp(st->name.object, "knob") == 0 && n == 2) {
+	else if (strcasecmp(st->name.object, "wire") == 0 && n == 2) {
+		struct err err = { 0 };
+
+		good = s->replies->wire(s->replies->ctx, args[0], args[1], &err);
+		if (!good)
+			note(s, st->line, 50000, 1, 16, "%s", err.text);
+		return good;
+	} else if (strcasecmp(st->name.object, "knob") == 0 && n == 2) {
 		good = engine_knob(s->e, args[0], atol(args[1]));
 		if (!good)
 			note(s, st->line, 50000, 1, 16, "There is no knob '%s'.", args[0]);
@@ -1498,5 +1560,4 @@ tsql_run(struct tsql_session *s, const char *batch)
 		return;
 	run_text(s, batch);
 	s->depth = 0;
-	forget_variables(s);
 }

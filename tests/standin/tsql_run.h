@@ -2,8 +2,9 @@
  * One client's session with the server: its database, its variables, its transaction, and what statements do.
  *
  * A session belongs to one thread. Everything it has to say goes through the replies it was given, which
- * the wire half turns into tokens. Rights are two: an admin may do all; anybody else may use databases in
- * which a user stands for the log-in, SELECT there when it was granted, and read system views.
+ * the wire half turns into tokens. Rights are four: sysadmin may do all; dbcreator may create, alter, drop and
+ * restore any database; a database's owner may do so with it; anybody else may use databases in which a user
+ * stands for the log-in, SELECT there when it was granted, and read system views.
  */
 #ifndef LANDFALL_STANDIN_TSQL_RUN_H
 #define LANDFALL_STANDIN_TSQL_RUN_H
@@ -29,6 +30,8 @@ struct tsql_replies {
 	void (*done_more)(void *ctx, int curcmd); /* between the messages of BACKUP and RESTORE; sent at once */
 	void (*use)(void *ctx, const char *now, const char *before);
 	bool (*cancelled)(void *ctx);
+	/* EXEC standin.wire; false with err when there is no such knob. */
+	bool (*wire)(void *ctx, const char *name, const char *value, struct err *err);
 };
 
 struct tsql_session {
@@ -36,7 +39,7 @@ struct tsql_session {
 	const struct tsql_replies *replies;
 	int spid;
 	const char *login, *program, *host;
-	bool is_admin;
+	bool is_admin, is_creator; /* sysadmin, dbcreator */
 
 	char *database;
 	sqlite3 *db;
@@ -60,11 +63,14 @@ struct tsql_session {
 struct tsql_session *tsql_session_new(TALLOC_CTX *parent, struct engine *e, const struct tsql_replies *replies, const char *login,
                                       const char *database, struct err *err);
 
-/* Runs a batch. Variables declared in it are gone afterwards. */
+/* Runs a batch. Variables declared in it are there until they are forgotten. */
 void tsql_run(struct tsql_session *s, const char *batch);
 
-/* sp_executesql: the batch with parameters that are there from the start. */
+/* sp_executesql: the batch with parameters that are there from the start, and what it left in them. */
 void tsql_set_variable(struct tsql_session *s, const char *name, struct tds_type type, const struct tds_value *value);
+/* NULL for a variable that there is not. Its memory lasts until the variable is set again or forgotten. */
+struct tds_value tsql_get_variable(struct tsql_session *s, const char *name);
+void tsql_forget_variables(struct tsql_session *s);
 
 /* Puts T-SQL's functions into a connection. */
 void tsql_functions(struct tsql_session *s, sqlite3 *db);
