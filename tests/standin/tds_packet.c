@@ -83,7 +83,7 @@ tds_reader_next(struct tds_reader *r, struct tds_message *out, struct err *err)
 			.reset = (r->status & (TDS_STATUS_RESET | TDS_STATUS_RESET_KEEP)) != 0,
 			.reset_keeps_transaction = (r->status & TDS_STATUS_RESET_KEEP) != 0,
 			.ignore = (r->status & TDS_STATUS_IGNORE) != 0,
-			.mem = r->message->mem,
+			.mem = r->message->len == 0 ? (const uint8_t *)"" : r->message->mem,
 			.len = r->message->len,
 		};
 		r->handed_out = true;

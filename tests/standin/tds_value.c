@@ -442,8 +442,10 @@ as_whole(const struct tds_value *v, int64_t *out)
 		return true;
 	}
 	if (v->shape == TDS_REAL) {
+		if (!(v->real > -9.2e18 && v->real < 9.2e18))
+			return false;
 		*out = (int64_t)v->real;
-		return v->real > -9.2e18 && v->real < 9.2e18;
+		return true;
 	}
 	t = as_text(v);
 	if (strcasecmp(t.s, "true") == 0 || strcasecmp(t.s, "false") == 0) {
@@ -809,10 +811,11 @@ decode_moment(TALLOC_CTX *parent, struct tds_type type, struct tds_value *v, str
 	int scale = type.scale;
 
 	if (type.kind == TDS_DATETIME) {
-		if (v->len != 8)
+		if (v->len != 4 && v->len != 8)
 			return bad_param(err, "a datetime of impossible length");
-		days = (int32_t)little_endian(p, 4) + (int64_t)DAYS_TO_1900;
-		ticks = (little_endian(p + 4, 4) * 100000 + 1) / 3;
+		/* Of four bytes it is a smalldatetime: days and minutes. */
+		days = (v->len == 8 ? (int32_t)little_endian(p, 4) : (int64_t)little_endian(p, 2)) + (int64_t)DAYS_TO_1900;
+		ticks = v->len == 8 ? (little_endian(p + 4, 4) * 100000 + 1) / 3 : little_endian(p + 2, 2) * 600000000;
 		scale = 3;
 	} else {
 		if (v->len < 3 || v->len > 8)
@@ -886,6 +889,18 @@ decode(TALLOC_CTX *parent, struct tds_type type, bool narrow, struct tds_value *
 	return bad_param(err, "a type nobody knows");
 }
 
+/* Sizes that a type of this token can have. */
+static bool
+is_size_of(unsigned token, unsigned n)
+{
+	switch (token) {
+	case TYPE_INTN: return n == 1 || n == 2 || n == 4 || n == 8;
+	case TYPE_BITN: return n == 1;
+	case TYPE_GUID: return n == 16;
+	default: return n == 4 || n == 8; /* float and datetime */
+	}
+}
+
 /* TYPE_INFO of one parameter: its kind, how its length is written (0: fixed size), whether text is narrow. */
 static bool
 take_type_info(struct bytes *in, struct tds_type *type, int *length_bytes, bool *narrow, struct err *err)
@@ -897,6 +912,8 @@ take_type_info(struct bytes *in, struct tds_type *type, int *length_bytes, bool 
 	switch (token) {
 	case TYPE_INTN: case TYPE_BITN: case TYPE_FLTN: case TYPE_DATETIMN: case TYPE_GUID:
 		n = bytes_u8(in);
+		if (!is_size_of(token, n))
+			return bad_param(err, "a type of impossible size");
 		*type = (struct tds_type){ token == TYPE_INTN ? TDS_INTEGER : token == TYPE_BITN ? TDS_BIT
 			: token == TYPE_FLTN ? TDS_FLOAT : token == TYPE_GUID ? TDS_GUID : TDS_DATETIME,
 			(int)n, 0, 0 };
@@ -916,7 +933,8 @@ take_type_info(struct bytes *in, struct tds_type *type, int *length_bytes, bool 
 		*type = (struct tds_type){ .kind = TDS_NUMERIC };
 		type->precision = bytes_u8(in);
 		type->scale = bytes_u8(in);
-		return type->scale <= 38 || bad_param(err, "a numeric with an impossible scale");
+		return (type->precision >= 1 && type->precision <= 38 && type->scale <= type->precision) ||
+		       bad_param(err, "a numeric with an impossible scale");
 	case TYPE_DATE:
 		*type = (struct tds_type){ TDS_DATE, 3, 0, 0 };
 		return true;
