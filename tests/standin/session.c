@@ -92,8 +92,12 @@ client_done(struct client *c, int curcmd, bool has_count, uint64_t rows, bool er
 void
 client_end_reply(struct client *c)
 {
+	bool same = c->attention && (c->idle || c->wire.attention_shape == WIRE_ATTENTION_SAME);
+
 	tell_transaction(c, TDS_ENV_ROLLBACK);
-	release_done(c, c->attention);
+	release_done(c, same);
+	if (c->attention && !same)
+		client_flush(c, true);
 	if (c->attention)
 		tds_done_token(c->buf, c->version, TDS_DONE, TDS_DONE_ATTENTION, CURCMD_NONE, 0);
 	client_flush(c, true);
@@ -324,8 +328,9 @@ answer(struct client *c, const struct tds_message *m)
 	} else if (m->type == TDS_TRANSACTION) {
 		transaction(c, m);
 	} else if (m->type == TDS_ATTENTION) {
-		c->attention = true;
+		c->attention = c->idle = true;
 		client_end_reply(c);
+		c->idle = false;
 	} else {
 		c->gone = true;
 	}

@@ -40,6 +40,7 @@ struct client {
 	uint64_t transactions;
 	int first_error, last_note;
 	bool attention, gone;
+	bool idle; /* the attention came when nothing was running */
 };
 
 /* ---- answers (session.c) ---- */
@@ -49,7 +50,8 @@ void client_done(struct client *c, int curcmd, bool has_count, uint64_t rows, bo
 void client_flush(struct client *c, bool end);
 /* The DONE held back goes out, because more follows. */
 void client_release_done(struct client *c);
-/* What is held back is the end; an attention that came meanwhile is acknowledged after it. */
+/* What is held back is the end; an attention that came meanwhile is acknowledged after it, in a message of its own
+ * (tedious waits for one; every client tried takes it). */
 void client_end_reply(struct client *c);
 /* One error and nothing else, as the answer to a request that is none. */
 void client_refuse(struct client *c, int number, int state, int severity, const char *text);

@@ -30,6 +30,7 @@ struct tsql_item {
 	bool typed;
 	struct tds_type type;
 	const char *like;   /* SQLite text of a column whose declared type this one has, or NULL */
+	const char *variable; /* "@v" of a bare variable, whose type this is, or NULL */
 	const char *into;   /* "@v" when the value goes to a variable */
 };
 

@@ -158,7 +158,7 @@ parse_set_variable(struct parser *p, struct tsql_statement *st)
 	return expect_sign(p, "=") && parse_value_query(p, &v->value, NULL);
 }
 
-/* SET options that clients send on connecting; none changes anything here but NOCOUNT and XACT_ABORT. */
+/* SET options that clients send on connecting; none changes anything here but IMPLICIT_TRANSACTIONS. */
 static const char *const set_options[] = {
 	"ansi_defaults", "ansi_null_dflt_on", "ansi_nulls", "ansi_padding", "ansi_warnings", "arithabort",
 	"arithignore", "concat_null_yields_null", "context_info", "cursor_close_on_commit", "datefirst",

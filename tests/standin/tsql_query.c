@@ -100,6 +100,7 @@ parse_item(struct parser *p, struct select_list *list)
 	item->typed = e.typed;
 	item->type = e.type;
 	item->like = e.name != NULL ? NULL : e.like; /* a bare column tells its type itself */
+	item->variable = e.variable;
 	item->into = into;
 	append_item(list, e.sql, alias == NULL ? NULL : quote_name(p->parent, alias));
 	return true;

@@ -458,6 +458,8 @@ type_of_column(struct tsql_session *s, sqlite3_stmt *st, int col, const struct t
 
 	if (item != NULL && item->typed)
 		return item->type;
+	if (item != NULL && item->variable != NULL && variable(s, item->variable) != NULL)
+		return variable(s, item->variable)->type;
 	if (declared != NULL || item == NULL || item->like == NULL || sql->from == NULL)
 		return type_of_declared(declared);
 	query = talloc_asprintf(s, "SELECT %s%s", item->like, sql->from);
@@ -613,6 +615,9 @@ begin_write(struct tsql_session *s, int line)
 
 	if (tx == NULL)
 		note(s, line, 1222, 51, 16, "Lock request time out period exceeded. (%s)", err.text);
+	/* BEGIN TRAN takes no lock; the first change after it does, in whatever database that is. */
+	if (s->trancount > 0)
+		s->tx = tx;
 	return tx;
 }
 
@@ -788,7 +793,7 @@ static bool
 change_schema(struct tsql_session *s, const struct tsql_statement *st, const char *event, const char *sql)
 {
 	struct engine_tx *tx;
-	bool good, outer = s->tx != NULL;
+	bool good, outer;
 
 	if (!may_write(s, st))
 		return false;
@@ -799,6 +804,7 @@ change_schema(struct tsql_session *s, const struct tsql_statement *st, const cha
 	tx = begin_write(s, st->line);
 	if (tx == NULL)
 		return false;
+	outer = s->tx != NULL;
 	good = sqlite3_exec(s->db, own_tables, NULL, NULL, NULL) == SQLITE_OK && engine_tx_ddl(tx, own_tables) && execute(s, tx, sql, st->line);
 	/* What a trigger writes belongs to the same transaction. */
 	s->tx = tx;
@@ -1324,11 +1330,7 @@ run_transaction(struct tsql_session *s, const struct tsql_statement *st)
 	bool good = true;
 
 	if (st->kind == TSQL_BEGIN_TRAN) {
-		if (s->tx == NULL && !is_system(s->database) && (s->tx = engine_begin(s->e, s->db, s->database, &err)) == NULL) {
-			note(s, st->line, 1222, 51, 16, "Lock request time out period exceeded. (%s)", err.text);
-			good = false;
-		}
-		s->trancount += good;
+		s->trancount++;
 	} else if (s->trancount == 0 && s->tx == NULL) {
 		note(s, st->line, st->kind == TSQL_COMMIT ? 3902 : 3903, 1, 16, "The %s TRANSACTION request has no corresponding BEGIN TRANSACTION.",
 		     st->kind == TSQL_COMMIT ? "COMMIT" : "ROLLBACK");
@@ -1476,8 +1478,12 @@ static void
 use_database(struct tsql_session *s, const struct tsql_statement *st)
 {
 	char *before = talloc_strdup(NULL, s->database);
-	bool good = s->tx == NULL && enter_database(s, st->name.object, st->line);
+	bool good = s->tx == NULL;
 
+	if (!good)
+		note(s, st->line, 50000, 1, 16, "The stand-in's transactions change one database; commit or roll back before USE.");
+	else
+		good = enter_database(s, st->name.object, st->line);
 	if (good)
 		s->replies->use(s->replies->ctx, s->database, before);
 	else
@@ -1486,11 +1492,25 @@ use_database(struct tsql_session *s, const struct tsql_statement *st)
 	done(s, 226, false, 0, !good);
 }
 
+/* Statements that begin a transaction when SET IMPLICIT_TRANSACTIONS is ON. */
+static bool
+begins_implicitly(const struct tsql_statement *st)
+{
+	switch ((int)st->kind) {
+	case TSQL_SELECT: return st->sql.from != NULL;
+	case TSQL_INSERT: case TSQL_UPDATE: case TSQL_DELETE: case TSQL_TRUNCATE: case TSQL_CREATE_TABLE: case TSQL_DROP_TABLE: case TSQL_ADD_COLUMN:
+	case TSQL_CREATE_INDEX: case TSQL_GRANT: case TSQL_REVOKE: return true;
+	default: return false;
+	}
+}
+
 static void
 run_one(struct tsql_session *s, const struct tsql_statement *st)
 {
 	bool good;
 
+	if (s->implicit && s->trancount == 0 && begins_implicitly(st))
+		s->trancount = 1;
 	switch (st->kind) {
 	case TSQL_SELECT: run_select(s, st); break;
 	case TSQL_INSERT: case TSQL_UPDATE: case TSQL_DELETE: case TSQL_TRUNCATE: run_change(s, st); break;
@@ -1532,7 +1552,12 @@ run_one(struct tsql_session *s, const struct tsql_statement *st)
 		note(s, st->line, 2528, 1, 0, "DBCC execution completed. If DBCC printed error messages, contact your system administrator.");
 		done(s, 230, false, 0, false);
 		break;
-	case TSQL_SET_OPTION: case TSQL_NOTHING: break;
+	case TSQL_SET_OPTION:
+		/* jTDS and old ODBC programs switch autocommit off this way. */
+		if (st->word != NULL && strcmp(st->word, "implicit_transactions") == 0)
+			s->implicit = st->all;
+		break;
+	case TSQL_NOTHING: break;
 	}
 }
 

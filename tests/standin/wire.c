@@ -23,6 +23,7 @@ static const struct knob {
 	KNOB(drop_at, 100, "percent of BACKUP or RESTORE at which the line is cut"),
 	KNOB(silent_at, 100, "percent from which the client hears nothing more; the statement goes on"),
 	KNOB(done_shape, WIRE_DONE_SHAPES - 1, "DONE after 0 each message, 1 each file's message, 2 the last one only"),
+	KNOB(attention_shape, WIRE_ATTENTION_SHAPES - 1, "an attention is acknowledged in 0 a message of its own, 1 the answer's"),
 	KNOB(split, 32759, "bytes of payload in each packet, 1 cuts every token everywhere"),
 	KNOB(packet_size, 32767, "the packet size the server insists on, from 512"),
 #undef KNOB

@@ -23,12 +23,16 @@ enum wire_done_shape {
 	WIRE_DONE_SHAPES
 };
 
+/* Where the acknowledgement of an attention stands. */
+enum wire_attention_shape { WIRE_ATTENTION_OWN, WIRE_ATTENTION_SAME, WIRE_ATTENTION_SHAPES };
+
 struct wire {
 	long login_delay_ms;   /* before LOGIN7 is answered */
 	long ignore_attention; /* an attention is neither obeyed nor acknowledged */
 	long drop_at;          /* percent of BACKUP or RESTORE at which the line is cut; 0: never */
 	long silent_at;        /* percent from which nothing is sent any more, though the statement goes on to its end */
 	long done_shape;       /* enum wire_done_shape */
+	long attention_shape;  /* enum wire_attention_shape */
 	long split;            /* bytes of payload in each packet to the client; 0: as many as it asked for */
 	long packet_size;      /* what the server insists on, whatever was asked; 0: what was asked */
 	char route_port[8], route_host[256]; /* where read-only clients are sent; empty: nowhere */
