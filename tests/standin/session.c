@@ -95,6 +95,9 @@ client_end_reply(struct client *c)
 	bool same = c->attention && (c->idle || c->wire.attention_shape == WIRE_ATTENTION_SAME);
 
 	tell_transaction(c, TDS_ENV_ROLLBACK);
+	/* What was broken off ends with an error's DONE, whatever it was (captured for WAITFOR). */
+	if (c->attention && !c->idle)
+		c->held.status |= TDS_DONE_ERROR;
 	release_done(c, same);
 	if (c->attention && !same)
 		client_flush(c, true);
@@ -307,8 +310,8 @@ reset(struct client *c, bool keep_transaction)
 
 	if (!keep_transaction && !client_new_session(c, &err))
 		c->gone = true;
-	else
-		tds_envchange_reset(c->buf);
+	tds_envchange_reset(c->buf);
+	tell_transaction(c, TDS_ENV_ROLLBACK);
 }
 
 static void

@@ -45,9 +45,10 @@ set_route(struct wire *w, const char *value)
 	const char *colon = strrchr(value, ':');
 	size_t n = colon == NULL ? 0 : (size_t)(colon - value);
 
-	w->route_host[0] = w->route_port[0] = '\0';
-	if (value[0] == '\0' || strcmp(value, "0") == 0)
+	if (value[0] == '\0' || strcmp(value, "0") == 0) {
+		w->route_host[0] = w->route_port[0] = '\0';
 		return true;
+	}
 	if (n == 0 || n >= sizeof(w->route_host) || atoi(colon + 1) < 1 || atoi(colon + 1) > 65535)
 		return false;
 	memcpy(w->route_host, value, n);
