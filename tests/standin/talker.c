@@ -509,6 +509,8 @@ talker_read_until(struct talker *t, const char *needle)
 	t->packets = t->longest = 0;
 	do {
 		got = take_packet(t, &mem, &len);
+		if (got == 0 && needle == NULL)
+			continue;
 		talloc_free(t->last);
 		t->last = read_tokens(t, mem, len, got == 1);
 	} while (got == 0 && (needle == NULL || strstr(t->last, needle) == NULL));
