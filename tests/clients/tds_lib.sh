@@ -1,7 +1,7 @@
 # What the stories about TDS clients share: a stand-in that takes clients in clear and over TLS, real LSNs to compare
 # with, and every client behind the same six claims. Sourced, not run.
 #
-# A client's program gets WIRE_HOST, WIRE_PORT, WIRE_TLS (0 or 1), WIRE_CA, WIRE_USER, WIRE_PASSWORD_FILE, and, each on
+# A client's program gets WIRE_HOST, WIRE_PORT, WIRE_TLS (0, 1, or login), WIRE_CA, WIRE_USER, WIRE_PASSWORD_FILE, and, each on
 # a path or name of its own, WIRE_FULL (a backup), WIRE_LATE (a log that does not follow it), WIRE_FIRST_LSN and
 # WIRE_LAST_LSN (of WIRE_FULL, read from the file by `landfall inspect`), WIRE_DB and WIRE_DIR. It prints ok and not ok.
 . "$(dirname "${BASH_SOURCE[0]}")/../flow/lib.sh"
@@ -72,7 +72,11 @@ WIRE_CLAIMS="logs in|HEADERONLY with exact LSNs|RESTORE with progress|an error w
 wire_client() {
 	local name=$1 claim
 	export WIRE_TLS=$2 WIRE_PORT=${WIRE_VIA:-$(wire_port standin)} WIRE_DB
-	[ "$2" = 1 ] && name="$1 over TLS" || name="$1 in clear"
+	case $2 in
+	1) name="$1 over TLS" ;;
+	login) name="$1 with TLS for the log-in" ;;
+	*) name="$1 in clear" ;;
+	esac
 	WIRE_DB=db_$(echo "$name" | tr -c 'a-zA-Z0-9\n' _)
 	shift 2
 	timeout 120 "$@" >"$T/said" 2>"$T/said.err"

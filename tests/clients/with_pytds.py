@@ -27,8 +27,8 @@ def ok(name, good, said=''):
 
 def connect(**more):
     password = open(more.pop('password_file', E['WIRE_PASSWORD_FILE'])).read().rstrip('\n')
-    if E['WIRE_TLS'] == '1':
-        more['cafile'] = E['WIRE_CA']
+    if E['WIRE_TLS'] != '0':
+        more.update(cafile=E['WIRE_CA'], enc_login_only=E['WIRE_TLS'] == 'login')
     return pytds.connect(E['WIRE_HOST'], port=int(E['WIRE_PORT']), user=E['WIRE_USER'], password=password, database='master',
                          autocommit=more.pop('autocommit', True), login_timeout=10, disable_connect_retry=True, **more)
 

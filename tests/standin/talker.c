@@ -23,7 +23,7 @@ static void
 put(struct out *o, uint64_t v, size_t n)
 {
 	for (size_t i = 0; i < n && o->len < sizeof(o->mem); i++)
-		o->mem[o->len++] = (uint8_t)(v >> 8 * i);
+		o->mem[o->len++] = (uint8_t)(i < 8 ? v >> 8 * i : 0);
 }
 
 /* ASCII is enough for what tests say. */
