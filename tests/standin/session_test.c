@@ -351,6 +351,63 @@ what_was_taken_back_reset_or_cancelled_while_idle(void **state)
 	talloc_free(t);
 }
 
+/* What is against the protocol ends the line and nothing else. */
+static void
+what_is_no_conversation_ends_the_line(void **state)
+{
+	static const struct { const char *name, *bytes; size_t len; bool after_login; } cases[] = {
+#define BYTES(name, bytes, after) { name, bytes, sizeof(bytes) - 1, after }
+		BYTES("a packet type nobody knows", "\x55\1\0\x0C\0\0\1\0abcd", false),
+		BYTES("HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", false),
+		BYTES("TLS without PRELOGIN", "\x16\3\1\2\0\1\0\1\xFC\3\3", false),
+		BYTES("a packet shorter than its header", "\x12\1\0\7\0\0\1\0", false),
+		BYTES("a batch before the log-in", "\1\1\0\x0A\0\0\1\0a\0", false),
+		BYTES("PRELOGIN with options outside it", "\x12\1\0\x0E\0\0\1\0\1\xFF\xFF\0\1\xFF", false),
+		BYTES("LOGIN7 shorter than it says", "\x10\1\0\x0C\0\0\1\0\xFF\xFF\0\0", false),
+		BYTES("a message that changes its type", "\x12\0\0\x0A\0\0\1\0aa\1\1\0\x0A\0\0\2\0bb", false),
+		BYTES("a second LOGIN7", "\x10\1\0\x0C\0\0\1\0\xFF\xFF\0\0", true),
+		BYTES("a second PRELOGIN", "\x12\1\0\x09\0\0\1\0\xFF", true),
+		BYTES("a server's answer", "\4\1\0\x09\0\0\1\0\xFD", true),
+#undef BYTES
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talker *t = cases[i].after_login ? log_in() : connect_to(TDS_7_4);
+
+		assert_int_equal(send(t->fd, cases[i].bytes, cases[i].len, MSG_NOSIGNAL), (ssize_t)cases[i].len);
+		expect(t, cases[i].name, "end");
+		talloc_free(t);
+	}
+}
+
+static void
+requests_that_are_none_are_refused_and_the_session_goes_on(void **state)
+{
+	static const struct { const char *name; unsigned type; const char *bytes; size_t len; const char *answer; } cases[] = {
+#define BYTES(name, type, bytes, answer) { name, type, bytes, sizeof(bytes) - 1, answer }
+		BYTES("headers longer than the batch", 1, "\xFF\0\0\0", "error 102/1/15 the request's headers are longer than the request | done 0002 253 0"),
+		BYTES("a call that ends within its name", 3, "\4\0\0\0\5\0a\0",
+		      "error 8005/1/16 the remote call ends within its name | status 8005 | proc 0002 224 0"),
+		BYTES("a parameter of an unknown type", 3, "\4\0\0\0\xFF\xFF\x0A\0\0\0\0\0\x01",
+		      "error 8009/1/16 The incoming tabular data stream (TDS) remote procedure call (RPC) protocol stream is incorrect: a parameter's type is not "
+		      "supported. | status 8009 | proc 0002 224 0"),
+		BYTES("a transaction request without a request", 14, "\4\0\0\0", "error 8022/1/16 the transaction request is empty | done 0002 253 0"),
+		BYTES("a batch of nothing", 1, "", "error 102/1/15 the request's headers are longer than the request | done 0002 253 0"),
+#undef BYTES
+	};
+	struct talker *t = log_in();
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		talker_send(t, cases[i].type, 0, cases[i].bytes, cases[i].len);
+		expect(t, cases[i].name, cases[i].answer);
+		talker_batch(t, "SELECT 1 AS a");
+		expect(t, "afterwards", "cols a:26 | row 1 | done 0010 193 1");
+	}
+	talloc_free(t);
+}
+
 /* ---- rights --------------------------------------------------------------------------------------------------- */
 
 static void
@@ -651,6 +708,8 @@ main(void)
 		cmocka_unit_test(transaction_requests_and_what_is_none),
 		cmocka_unit_test(calls_are_answered_token_for_token),
 		cmocka_unit_test(what_was_taken_back_reset_or_cancelled_while_idle),
+		cmocka_unit_test(what_is_no_conversation_ends_the_line),
+		cmocka_unit_test(requests_that_are_none_are_refused_and_the_session_goes_on),
 		cmocka_unit_test(each_log_in_may_what_its_roles_allow),
 		cmocka_unit_test(done_stands_where_the_knob_says),
 		cmocka_unit_test(tokens_cut_anywhere_are_the_same_tokens),
