@@ -91,9 +91,10 @@ welcome(struct client *c, struct tds_login *login)
 		login->packet_size = (uint32_t)w->packet_size;
 	tds_login_reply(c->buf, login, engine_server_name(c->server->e), c->session->database, STANDIN_MAJOR, STANDIN_BUILD, w->route_host,
 	                (unsigned)atoi(w->route_port));
-	tds_link_set_packet_size(c->link, login->packet_size);
 	client_done(c, 0, false, 0, false);
 	client_end_reply(c);
+	/* Both ends use the new size with the message after this one (MS-TDS 2.2.7.9). */
+	tds_link_set_packet_size(c->link, login->packet_size);
 }
 
 bool
