@@ -146,14 +146,12 @@ static const char meta_schema[] =
 	" user_access INT, opaque INT, model TEXT, owner TEXT, family TEXT, binding TEXT, fork TEXT, fork1 TEXT, base_guid TEXT,"
 	" last_full_guid TEXT, restored_base TEXT, pending TEXT, base_lsn TEXT, last_full_lsn TEXT, chain_origin TEXT,"
 	" next_log TEXT, redo TEXT, redo_fork TEXT, fork1_lsn TEXT, created INT, pending_type TEXT, pages_checked INT,"
-	" pages_bad INT);"
+	" pages_bad INT, standby TEXT, redo_at INT, compat INT);"
 	"CREATE TABLE IF NOT EXISTS file(db INT, file_id INT, type TEXT, name TEXT, path TEXT UNIQUE, PRIMARY KEY(db, file_id));"
 	"CREATE TABLE IF NOT EXISTS history(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, type TEXT, recovery INT, at INT,"
-	" set_guid TEXT, family TEXT, first TEXT, last TEXT, login TEXT);"
+	" set_guid TEXT, family TEXT, first TEXT, last TEXT, login TEXT, replace INT, stop_at TEXT, devices INT);"
 	"CREATE TABLE IF NOT EXISTS login(name TEXT PRIMARY KEY COLLATE TSQL, salt BLOB, hash BLOB, admin INT, sid TEXT);"
 	"CREATE TABLE IF NOT EXISTS knob(name TEXT PRIMARY KEY, value INT);";
-
-static const char *const knobs[] = { "lsn_check", "delay_ms", "fail_number", "fail_at", "fail_recovery", "silence_ms", "hang" };
 
 char *
 db_path(const struct engine *e, TALLOC_CTX *mem, int id, const char *suffix)
@@ -214,6 +212,9 @@ row_of(TALLOC_CTX *mem, sqlite3_stmt *st)
 	r->pending_type = pending == NULL ? 0 : pending[0];
 	r->pages_checked = sqlite3_column_int64(st, 24);
 	r->pages_bad = sqlite3_column_int64(st, 25);
+	r->standby = dup_text(r, st, 26);
+	r->redo_at = sqlite3_column_int64(st, 27);
+	r->compat = sqlite3_column_int(st, 28);
 	return r;
 }
 
@@ -232,7 +233,7 @@ bool
 db_save(struct engine *e, const struct db_row *r)
 {
 	const char pending[2] = { r->pending_type, '\0' };
-	char numbers[6][24];
+	char numbers[8][24];
 
 	snprintf(numbers[0], 24, "%d", r->state);
 	snprintf(numbers[1], 24, "%d", r->user_access);
@@ -240,23 +241,26 @@ db_save(struct engine *e, const struct db_row *r)
 	snprintf(numbers[3], 24, "%lld", (long long)r->created);
 	snprintf(numbers[4], 24, "%lld", (long long)r->pages_checked);
 	snprintf(numbers[5], 24, "%lld", (long long)r->pages_bad);
+	snprintf(numbers[6], 24, "%lld", (long long)r->redo_at);
+	snprintf(numbers[7], 24, "%d", r->compat);
 	return CHANGE(e->meta,
 		"INSERT INTO db(name, state, user_access, opaque, model, owner, family, binding, fork, fork1, base_guid, last_full_guid,"
 		" restored_base, pending, base_lsn, last_full_lsn, chain_origin, next_log, redo, redo_fork, fork1_lsn, created,"
-		" pending_type, pages_checked, pages_bad)"
+		" pending_type, pages_checked, pages_bad, standby, redo_at, compat)"
 		" VALUES(?,CAST(? AS INT),CAST(? AS INT),CAST(? AS INT),?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,CAST(? AS INT),?,CAST(? AS INT),"
-		" CAST(? AS INT)) ON CONFLICT(name) DO UPDATE SET state=excluded.state, user_access=excluded.user_access,"
+		" CAST(? AS INT),?,CAST(? AS INT),CAST(? AS INT)) ON CONFLICT(name) DO UPDATE SET state=excluded.state, user_access=excluded.user_access,"
 		" opaque=excluded.opaque, model=excluded.model, owner=excluded.owner, family=excluded.family, binding=excluded.binding,"
 		" fork=excluded.fork, fork1=excluded.fork1, base_guid=excluded.base_guid, last_full_guid=excluded.last_full_guid,"
 		" restored_base=excluded.restored_base, pending=excluded.pending, base_lsn=excluded.base_lsn,"
 		" last_full_lsn=excluded.last_full_lsn, chain_origin=excluded.chain_origin, next_log=excluded.next_log,"
 		" redo=excluded.redo, redo_fork=excluded.redo_fork, fork1_lsn=excluded.fork1_lsn, created=excluded.created,"
-		" pending_type=excluded.pending_type, pages_checked=excluded.pages_checked, pages_bad=excluded.pages_bad",
+		" pending_type=excluded.pending_type, pages_checked=excluded.pages_checked, pages_bad=excluded.pages_bad,"
+		" standby=excluded.standby, redo_at=excluded.redo_at, compat=excluded.compat",
 		r->name, numbers[0], numbers[1], numbers[2], r->model, r->owner, guid_text(r->family).s, guid_text(r->binding).s,
 		guid_text(r->fork).s, guid_text(r->fork1).s, guid_text(r->base_guid).s, guid_text(r->last_full_guid).s,
 		guid_text(r->restored_base).s, guid_text(r->pending).s, lsn_text(r->base_lsn).s, lsn_text(r->last_full_lsn).s,
 		lsn_text(r->chain_origin).s, lsn_text(r->next_log).s, lsn_text(r->redo).s, guid_text(r->redo_fork).s,
-		lsn_text(r->fork1_lsn).s, numbers[3], pending, numbers[4], numbers[5]);
+		lsn_text(r->fork1_lsn).s, numbers[3], pending, numbers[4], numbers[5], r->standby, numbers[6], numbers[7]);
 }
 
 static int
@@ -264,7 +268,46 @@ engine_close(struct engine *e)
 {
 	sqlite3_close(e->meta);
 	pthread_mutex_destroy(&e->lock);
+	pthread_mutex_destroy(&e->knobs_lock);
 	return 0;
+}
+
+static void
+load_knobs(struct engine *e)
+{
+	size_t n;
+	const struct engine_knob *list = engine_knobs(&n);
+
+	for (size_t i = 0; i < n; i++) {
+		int step;
+		sqlite3_stmt *st = ASK(e->meta, &step, "SELECT value FROM knob WHERE name = ?", list[i].name);
+
+		e->knob[i] = e->ordered[i] = st != NULL && step == SQLITE_ROW ? (long)sqlite3_column_int64(st, 0) : list[i].standard;
+		sqlite3_finalize(st);
+	}
+}
+
+static const struct engine_release releases[] = {
+	{ 2016, 13, 6300, 852, 130, "13.0.6300.2", "13.00.6300", 56 },
+	{ 2019, 15, 4430, 904, 150, "15.0.4430.1", "15.00.2000", 56 },
+	{ 2022, 16, 4236, 957, 160, "16.0.4236.2", "16.00.1000", 59 },
+};
+
+bool
+engine_set_release(struct engine *e, int year)
+{
+	for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++)
+		if (releases[i].year == year) {
+			e->release = &releases[i];
+			return true;
+		}
+	return false;
+}
+
+const struct engine_release *
+engine_release(const struct engine *e)
+{
+	return e->release;
 }
 
 struct engine *
@@ -280,8 +323,10 @@ engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct
 	}
 	e->dir = talloc_strdup(e, dir);
 	e->server_name = talloc_strdup(e, server_name);
+	e->faults = talloc_asprintf(e, "%s/faults", dir);
 	e->generation = 1;
 	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->knobs_lock, NULL);
 	e->meta = file_open(path, false);
 	talloc_set_destructor(e, engine_close);
 	if (e->meta == NULL || !run_sql(e->meta, meta_schema)) {
@@ -289,7 +334,10 @@ engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct
 		talloc_free(e);
 		return NULL;
 	}
-	run_sql(e->meta, "INSERT OR IGNORE INTO knob VALUES('lsn_check', 1)");
+	engine_set_release(e, 2019);
+	load_knobs(e);
+	/* What was becoming ONLINE when the server died waits for RECOVERY to be asked for again (4347). */
+	run_sql(e->meta, "UPDATE db SET state = 1, pending_type = 'R' WHERE state = 2");
 	return e;
 }
 
@@ -299,53 +347,23 @@ engine_server_name(const struct engine *e)
 	return e->server_name;
 }
 
-/* ---- knobs ------------------------------------------------------------------------------------------------- */
-
-bool
-engine_knob(struct engine *e, const char *name, long value)
-{
-	char text[24];
-	bool good = false;
-
-	for (size_t i = 0; i < sizeof(knobs) / sizeof(knobs[0]); i++)
-		good = good || strcasecmp(knobs[i], name) == 0;
-	if (!good)
-		return false;
-	snprintf(text, sizeof(text), "%ld", value);
-	pthread_mutex_lock(&e->lock);
-	good = CHANGE(e->meta, "INSERT INTO knob VALUES(lower(?), CAST(? AS INT)) ON CONFLICT(name) DO UPDATE SET value=excluded.value",
-	              name, text);
-	pthread_mutex_unlock(&e->lock);
-	return good;
-}
-
-long
-engine_knob_value(struct engine *e, const char *name)
-{
-	int step;
-	sqlite3_stmt *st;
-	long v = 0;
-
-	pthread_mutex_lock(&e->lock);
-	st = ASK(e->meta, &step, "SELECT value FROM knob WHERE name = ?", name);
-	if (st != NULL && step == SQLITE_ROW)
-		v = (long)sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	pthread_mutex_unlock(&e->lock);
-	return v;
-}
-
 /* ---- running statements ---------------------------------------------------------------------------------------- */
+
+void
+running_enters(struct engine *e, struct running *r, const char *command, int database_id, const struct engine_out *out)
+{
+	*r = (struct running){ .session_id = out->session_id, .database_id = database_id, .since = engine_now_ms(e) / 1000 };
+	snprintf(r->command, sizeof(r->command), "%s", command);
+	snprintf(r->program, sizeof(r->program), "%s", out->program == NULL ? "" : out->program);
+	r->next = e->running;
+	e->running = r;
+}
 
 void
 running_begin(struct engine *e, struct running *r, const char *command, int database_id, const struct engine_out *out)
 {
-	*r = (struct running){ .session_id = out->session_id, .database_id = database_id, .since = time(NULL) };
-	snprintf(r->command, sizeof(r->command), "%s", command);
-	snprintf(r->program, sizeof(r->program), "%s", out->program == NULL ? "" : out->program);
 	pthread_mutex_lock(&e->lock);
-	r->next = e->running;
-	e->running = r;
+	running_enters(e, r, command, database_id, out);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -377,6 +395,35 @@ is_cancelled(const struct engine_out *out, const struct running *r)
 	return r->killed || (out->cancelled != NULL && out->cancelled(out->ctx));
 }
 
+/* ---- who is inside a database ---------------------------------------------------------------------------------- */
+
+static void
+guest_enters(struct engine *e, sqlite3 *db, int database_id, int session_id)
+{
+	struct guest *g = talloc(e, struct guest);
+
+	*g = (struct guest){ e->guests, db, database_id, session_id };
+	e->guests = g;
+}
+
+bool
+has_guests(const struct engine *e, int database_id, int but_session)
+{
+	for (const struct guest *g = e->guests; g != NULL; g = g->next)
+		if (g->database_id == database_id && g->session_id != but_session)
+			return true;
+	return false;
+}
+
+/* SINGLE_USER WITH ROLLBACK IMMEDIATE: the others are no longer in anybody's way. */
+static void
+guests_leave(struct engine *e, int database_id, int but_session)
+{
+	for (struct guest *g = e->guests; g != NULL; g = g->next)
+		if (g->database_id == database_id && g->session_id != but_session)
+			g->database_id = 0;
+}
+
 /* ---- databases ---------------------------------------------------------------------------------------------------- */
 
 enum engine_state
@@ -392,7 +439,7 @@ engine_state(struct engine *e, const char *database)
 	}
 	pthread_mutex_lock(&e->lock);
 	if ((r = db_load(e, mem, database)) != NULL)
-		s = r->state == 1 ? ENGINE_RESTORING : ENGINE_ONLINE;
+		s = (enum engine_state)r->state;
 	pthread_mutex_unlock(&e->lock);
 	talloc_free(mem);
 	return s;
@@ -474,7 +521,8 @@ engine_create(struct engine *e, const char *database, const struct engine_out *o
 	r->owner = talloc_strdup(r, out->login == NULL ? "sa" : out->login);
 	r->family = r->fork = guid_new();
 	r->binding = guid_new();
-	r->created = time(NULL);
+	r->created = engine_now_ms(e) / 1000;
+	r->compat = e->release->compat;
 	run_sql(e->meta, "BEGIN IMMEDIATE");
 	if (!db_save(e, r) || (r = db_load(e, mem, database)) == NULL)
 		goto out;
@@ -529,7 +577,7 @@ engine_drop(struct engine *e, const char *database, const struct engine_out *out
 	}
 	for (struct running *x = e->running; x != NULL; x = x->next)
 		busy = busy || x->database_id == r->id + 4;
-	if (busy) {
+	if (busy || has_guests(e, r->id + 4, out->session_id)) {
 		say(out, 3702, 3, 16, "Cannot drop database \"%s\" because it is currently in use.", database);
 		goto out;
 	}
@@ -557,15 +605,21 @@ engine_alter(struct engine *e, const char *database, const char *option, const c
 	if ((r = db_load(e, mem, database)) == NULL) {
 		say(out, 5011, 5, 14, "User does not have permission to alter database '%s', the database does not exist, or the database is "
 		    "not in a state that allows access checks.", database);
-	} else if (r->state == 1) {
-		say(out, 5052, 1, 16, "ALTER DATABASE is not permitted while a database is in the Restoring state.");
+	} else if (r->state == 1 || r->standby != NULL) {
+		say(out, 5052, 1, 16, "ALTER DATABASE is not permitted while a database is in the %s state.", r->standby == NULL ? "Restoring" : "Standby");
 	} else {
 		if (strcasecmp(option, "RECOVERY") == 0)
 			r->model = talloc_strdup(r, strcasecmp(value, "BULK_LOGGED") == 0 ? "BULK-LOGGED" : value);
 		else if (strcasecmp(option, "SINGLE_USER") == 0)
 			r->user_access = 1;
+		else if (strcasecmp(option, "RESTRICTED_USER") == 0)
+			r->user_access = 2;
 		else if (strcasecmp(option, "MULTI_USER") == 0)
 			r->user_access = 0;
+		else if (strcasecmp(option, "COMPATIBILITY_LEVEL") == 0)
+			r->compat = atoi(value);
+		if (r->user_access == 1)
+			guests_leave(e, r->id + 4, out->session_id);
 		/* SIMPLE breaks the log chain: the next log needs a new full first. */
 		if (strcasecmp(r->model, "SIMPLE") == 0)
 			r->chain_origin = r->next_log = (struct lsn){ 0 };
@@ -649,13 +703,17 @@ engine_connect(struct engine *e, const char *database, const struct engine_out *
 			say(out, 911, 1, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", database);
 		else if (r->state == 1)
 			say(out, 927, 2, 14, "Database '%s' cannot be opened. It is in the middle of a restore.", database);
+		else if (r->state == 2)
+			say(out, 922, 1, 14, "Database '%s' is being recovered. Waiting until recovery is finished.", database);
 		else
-			db = file_open(db_path(e, mem, r->id, ".sqlite"), false);
+			db = file_open(db_path(e, mem, r->id, ".sqlite"), r->standby != NULL);
+		if (db != NULL)
+			guest_enters(e, db, r->id + 4, out->session_id);
 		pthread_mutex_unlock(&e->lock);
 	}
 	if (db != NULL && !run_sql(db, catalogue_schema)) {
 		say(out, 9001, 1, 21, "The stand-in cannot make its catalogue: %s", sqlite3_errmsg(db));
-		sqlite3_close(db);
+		engine_disconnect(e, db);
 		db = NULL;
 	}
 	talloc_free(mem);
@@ -665,7 +723,16 @@ engine_connect(struct engine *e, const char *database, const struct engine_out *
 void
 engine_disconnect(struct engine *e, sqlite3 *db)
 {
-	(void)e;
+	pthread_mutex_lock(&e->lock);
+	for (struct guest **p = &e->guests; *p != NULL; p = &(*p)->next)
+		if ((*p)->db == db) {
+			struct guest *g = *p;
+
+			*p = g->next;
+			talloc_free(g);
+			break;
+		}
+	pthread_mutex_unlock(&e->lock);
 	sqlite3_close_v2(db);
 }
 
@@ -711,24 +778,26 @@ guid_or_null(struct guid_text *t, struct guid g)
 static void
 fill_database(sqlite3 *db, const struct db_row *r)
 {
-	char id[16], state[8], access[8], when[32];
-	struct guid_text g1, g2, g3;
+	static const char *const states[] = { "ONLINE", "RESTORING", "RECOVERING" };
+	static const char *const accesses[] = { "MULTI_USER", "SINGLE_USER", "RESTRICTED_USER" };
+	char id[16], state[8], access[8], compat[8], when[32];
+	struct guid_text g1, g2;
 	struct lsn_text l1;
 
 	snprintf(id, sizeof(id), "%d", r->id + 4);
 	snprintf(state, sizeof(state), "%d", r->state);
-	snprintf(access, sizeof(access), "%d", r->user_access);
+	snprintf(access, sizeof(access), "%d", r->user_access == 1 ? 1 : r->user_access == 2 ? 2 : 0);
+	snprintf(compat, sizeof(compat), "%d", r->compat);
 	CHANGE(db, "INSERT INTO sys.databases(name, database_id, state, state_desc, is_in_standby, is_read_only, user_access,"
 		" user_access_desc, recovery_model, recovery_model_desc, compatibility_level, is_encrypted, is_cdc_enabled, is_published,"
 		" is_broker_enabled, is_trustworthy_on, owner_sid, create_date, collation_name, page_verify_option, is_auto_close_on)"
-		" VALUES(?, CAST(? AS INT), CAST(? AS INT), ?, 0, 0, CAST(? AS INT), ?, CASE ? WHEN 'FULL' THEN 1 WHEN 'SIMPLE' THEN 3 ELSE 2 END,"
-		" ?, 150, 0, 0, 0, 0, 0, CAST(? AS BLOB), ?, 'SQL_Latin1_General_CP1_CI_AS', 2, 0)",
-		r->name, id, state, r->state == 1 ? "RESTORING" : "ONLINE", access, r->user_access == 1 ? "SINGLE_USER" : "MULTI_USER",
-		r->model, r->model, r->owner, iso(when, r->created));
+		" VALUES(?, CAST(? AS INT), CAST(? AS INT), ?, ? IS NOT NULL, ? IS NOT NULL, CAST(? AS INT), ?, CASE ? WHEN 'FULL' THEN 1 WHEN 'SIMPLE' THEN 3 ELSE 2 END,"
+		" ?, CAST(? AS INT), 0, 0, 0, 0, 0, CAST(? AS BLOB), ?, 'SQL_Latin1_General_CP1_CI_AS', 2, 0)",
+		r->name, id, state, states[r->state], r->standby, r->standby, access, accesses[access[0] - '0'], r->model, r->model, compat,
+		r->owner, iso(when, r->created));
 	CHANGE(db, "INSERT INTO sys.database_recovery_status(database_id, family_guid, recovery_fork_guid, last_log_backup_lsn)"
 		" VALUES(CAST(? AS INT), ?, ?, ?)", id, r->state == 1 ? NULL : guid_or_null(&g1, r->family),
 		r->state == 1 ? NULL : guid_or_null(&g2, r->fork), lsn_or_null(&l1, r->next_log));
-	(void)g3;
 }
 
 static void
@@ -761,15 +830,15 @@ fill_history(struct engine *e, sqlite3 *db)
 	sqlite3_stmt *st;
 	int step;
 
-	st = ASK(e->meta, &step, "SELECT id, name, type, recovery, at, set_guid, family, first, last, login FROM history");
+	st = ASK(e->meta, &step, "SELECT id, name, type, recovery, at, set_guid, family, first, last, login, replace, stop_at, devices FROM history");
 	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st)) {
-		const char *c[10];
+		const char *c[13];
 		char when[32];
 
-		for (int i = 0; i < 10; i++)
+		for (int i = 0; i < 13; i++)
 			c[i] = (const char *)sqlite3_column_text(st, i);
-		CHANGE(db, "INSERT INTO msdb.restorehistory VALUES(CAST(? AS INT), ?, ?, ?, CAST(? AS INT), ?, 0, CAST(? AS INT), NULL, 1)", c[0],
-			iso(when, sqlite3_column_int64(st, 4)), c[1], c[9], c[0], c[2], c[3]);
+		CHANGE(db, "INSERT INTO msdb.restorehistory VALUES(CAST(? AS INT), ?, ?, ?, CAST(? AS INT), ?, CAST(? AS INT), CAST(? AS INT), ?,"
+			" CAST(? AS INT))", c[0], iso(when, sqlite3_column_int64(st, 4)), c[1], c[9], c[0], c[2], c[10], c[3], c[11], c[12]);
 		CHANGE(db, "INSERT INTO msdb.backupset VALUES(CAST(? AS INT), ?, ?, ?, ?, ?, ?)", c[0], c[5], c[7], c[8], c[6], c[1], c[2]);
 	}
 	sqlite3_finalize(st);
@@ -850,16 +919,17 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 }
 
 bool
-history_add(struct engine *e, const char *database, char type, bool recovery, struct guid set, struct guid family, struct lsn first,
-            struct lsn last, const char *user)
+history_add(struct engine *e, const struct history *h)
 {
-	const char t[2] = { type, '\0' };
-	char when[24];
+	const char t[2] = { h->type, '\0' };
+	char when[24], devices[24];
 
-	snprintf(when, sizeof(when), "%lld", (long long)time(NULL));
-	return CHANGE(e->meta, "INSERT INTO history(name, type, recovery, at, set_guid, family, first, last, login) VALUES(?, ?, CAST(? AS INT),"
-		" CAST(? AS INT), ?, ?, ?, ?, ?)", database, t, recovery ? "1" : "0", when, guid_text(set).s, guid_text(family).s,
-		lsn_text(first).s, lsn_text(last).s, user == NULL ? "" : user);
+	snprintf(when, sizeof(when), "%lld", (long long)(engine_now_ms(e) / 1000));
+	snprintf(devices, sizeof(devices), "%zu", h->n_devices);
+	return CHANGE(e->meta, "INSERT INTO history(name, type, recovery, at, set_guid, family, first, last, login, replace, stop_at, devices)"
+		" VALUES(?, ?, CAST(? AS INT), CAST(? AS INT), ?, ?, ?, ?, ?, CAST(? AS INT), ?, CAST(? AS INT))", h->database, t,
+		h->recovery ? "1" : "0", when, guid_text(h->set).s, guid_text(h->family).s, lsn_text(h->first).s, lsn_text(h->last).s,
+		h->user == NULL ? "" : h->user, h->replace ? "1" : "0", h->stop_at, devices);
 }
 
 /* ---- the log inside a database's file ----------------------------------------------------------------------------------- */
@@ -895,7 +965,7 @@ sectors_of(size_t len)
 }
 
 bool
-log_append(sqlite3 *db, enum record_kind kind, const void *data, size_t len, struct lsn *at, struct lsn *after)
+log_append(sqlite3 *db, int64_t now_ms, enum record_kind kind, const void *data, size_t len, struct lsn *at, struct lsn *after)
 {
 	sqlite3_stmt *st = NULL;
 	uint32_t blocks = sectors_of(len);
@@ -907,7 +977,7 @@ log_append(sqlite3 *db, enum record_kind kind, const void *data, size_t len, str
 	if (good) {
 		sqlite3_bind_int64(st, 1, at->block);
 		sqlite3_bind_int64(st, 2, blocks);
-		sqlite3_bind_int64(st, 3, time(NULL));
+		sqlite3_bind_int64(st, 3, now_ms);
 		sqlite3_bind_int(st, 4, kind);
 		sqlite3_bind_blob(st, 5, len == 0 ? "" : data, (int)len, SQLITE_TRANSIENT);
 		good = sqlite3_step(st) == SQLITE_DONE;
@@ -927,6 +997,7 @@ struct engine_tx {
 	sqlite3 *db;
 	sqlite3_session *session;
 	char *ddl; /* statements in order, each ended with ";\n" */
+	char *mark; /* BEGIN TRAN … WITH MARK, or NULL */
 	bool master;
 };
 
@@ -965,6 +1036,12 @@ engine_tx_ddl(struct engine_tx *tx, const char *sql)
 	return true;
 }
 
+void
+engine_tx_mark(struct engine_tx *tx, const char *name)
+{
+	tx->mark = talloc_strdup(tx, name);
+}
+
 static void
 tx_free(struct engine_tx *tx)
 {
@@ -979,13 +1056,18 @@ engine_commit(struct engine_tx *tx, struct err *err)
 	void *changes = NULL;
 	int len = 0;
 	struct lsn at, after;
+	int64_t now = engine_now_ms(tx->e);
 	bool good = true;
 
-	if (tx->ddl != NULL)
-		good = log_append(tx->db, RECORD_DDL, tx->ddl, strlen(tx->ddl), &at, &after);
+	if (tx->mark != NULL)
+		good = log_append(tx->db, now, RECORD_NAMED, tx->mark, strlen(tx->mark), &at, &after);
+	if (good && tx->ddl != NULL)
+		good = log_append(tx->db, now, RECORD_DDL, tx->ddl, strlen(tx->ddl), &at, &after);
 	if (good && tx->session != NULL && sqlite3session_changeset(tx->session, &len, &changes) == SQLITE_OK && len > 0)
-		good = log_append(tx->db, RECORD_CHANGES, changes, (size_t)len, &at, &after);
+		good = log_append(tx->db, now, RECORD_CHANGES, changes, (size_t)len, &at, &after);
 	sqlite3_free(changes);
+	if (good && tx->mark != NULL)
+		good = log_append(tx->db, now, RECORD_NAMED_END, tx->mark, strlen(tx->mark), &at, &after);
 	if (tx->session != NULL)
 		sqlite3session_delete(tx->session);
 	tx->session = NULL;
@@ -1049,7 +1131,7 @@ engine_rows(struct engine *e, const char *database, const char *table, const str
 		return false;
 	}
 	if (access(db_path(e, mem, r->id, ".sqlite"), R_OK) == 0)
-		db = file_open(db_path(e, mem, r->id, ".sqlite"), r->state == 1);
+		db = file_open(db_path(e, mem, r->id, ".sqlite"), r->state != 0 || r->standby != NULL);
 	if (db != NULL)
 		keys = key_columns(db, mem, bare);
 	if (keys != NULL) {
@@ -1062,7 +1144,7 @@ engine_rows(struct engine *e, const char *database, const char *table, const str
 	} else {
 		n = sqlite3_column_count(st);
 		for (int i = 0; i < n; i++)
-			columns[i] = (struct engine_column){ sqlite3_column_name(st, i), ENGINE_TEXT };
+			columns[i] = (struct engine_column){ sqlite3_column_name(st, i), ENGINE_TEXT, 0 };
 		out->columns(out->ctx, columns, (size_t)n);
 		while (sqlite3_step(st) == SQLITE_ROW) {
 			for (int i = 0; i < n; i++)
@@ -1079,7 +1161,7 @@ engine_rows(struct engine *e, const char *database, const char *table, const str
 bool
 engine_pages(struct engine *e, const char *database, const struct engine_out *out)
 {
-	static const struct engine_column columns[] = { { "checked", ENGINE_BIGINT }, { "bad", ENGINE_BIGINT } };
+	static const struct engine_column columns[] = { { "checked", ENGINE_BIGINT, 0 }, { "bad", ENGINE_BIGINT, 0 } };
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct db_row *r;
 	char a[24], b[24];

@@ -32,16 +32,23 @@ struct engine;
 struct engine *engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct err *err);
 const char *engine_server_name(const struct engine *e);
 
-/* What a real server of this version answers: 904 is SQL Server 2019. */
-enum { ENGINE_DATABASE_VERSION = 904, ENGINE_COMPAT = 150 };
-#define ENGINE_PRODUCT_VERSION "15.0.4430.1"
+/* What a real server of a release answers. */
+struct engine_release {
+	int year, major, build, database_version, compat;
+	const char *product; /* 15.0.4430.1 */
+	const char *rtm;     /* 15.00.2000, as 3169 prints it */
+	size_t header_columns; /* of HEADERONLY: 56, since 2022 59 */
+};
+const struct engine_release *engine_release(const struct engine *e); /* 2019 until told otherwise */
+bool engine_set_release(struct engine *e, int year);                 /* 2016, 2019, 2022; false: not known */
 
 /* ---- where answers go ------------------------------------------------------------------------------- */
 
 enum engine_type { ENGINE_INT, ENGINE_BIGINT, ENGINE_BIT, ENGINE_NUMERIC25, ENGINE_DATETIME, ENGINE_GUID, ENGINE_TEXT,
-	           ENGINE_BINARY };
+	           ENGINE_BINARY, ENGINE_TINYINT, ENGINE_SMALLINT, ENGINE_NCHAR };
 
-struct engine_column { const char *name; enum engine_type type; };
+/* size: characters of text, bytes of binary; 0 is the type's limit. */
+struct engine_column { const char *name; enum engine_type type; int size; };
 
 struct engine_out {
 	void *ctx;
@@ -56,11 +63,15 @@ struct engine_out {
 	bool (*cancelled)(void *ctx);
 	int session_id;
 	const char *program, *login;
+	const char *current;  /* the session's database, or NULL: master */
+	bool in_transaction;
+	bool is_stranger;     /* neither sysadmin nor dbcreator: may restore only over what it owns */
 };
 
 /* ---- databases ---------------------------------------------------------------------------------------- */
 
-enum engine_state { ENGINE_ONLINE = 0, ENGINE_RESTORING = 1, ENGINE_ABSENT = -1 };
+/* STANDBY is no state: it is ENGINE_ONLINE, and sys.databases says is_in_standby. */
+enum engine_state { ENGINE_ONLINE = 0, ENGINE_RESTORING = 1, ENGINE_RECOVERING = 2, ENGINE_ABSENT = -1 };
 
 enum engine_state engine_state(struct engine *e, const char *database);
 int engine_database_id(struct engine *e, const char *database); /* 0: no such */
@@ -106,6 +117,7 @@ bool engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *databas
 struct engine_tx;
 struct engine_tx *engine_begin(struct engine *e, sqlite3 *db, const char *database, struct err *err);
 bool engine_tx_ddl(struct engine_tx *tx, const char *sqlite_sql); /* remember a DDL statement that was run */
+void engine_tx_mark(struct engine_tx *tx, const char *name); /* WITH MARK 'name': a place that RESTORE LOG can stop at */
 bool engine_commit(struct engine_tx *tx, struct err *err);
 void engine_rollback(struct engine_tx *tx);
 
@@ -133,9 +145,13 @@ bool engine_login_role(struct engine *e, const char *login, enum engine_role rol
 /* ---- backup and restore ---------------------------------------------------------------------------------- */
 
 struct engine_backup {
-	const char *database, *path, *name;
-	bool log, differential, copy_only, checksum, norecovery, init;
-	int stats; /* 0: no 3211 */
+	const char *database, *name;
+	const char *const *devices; /* stripes: up to 64 */
+	size_t n_devices;
+	bool log, differential, copy_only, checksum, norecovery;
+	bool init;   /* else the set is appended to what is there */
+	bool format; /* a new media set, whatever is there */
+	int stats;   /* 0: no 3211 */
 };
 bool engine_backup(struct engine *e, const struct engine_backup *b, const struct engine_out *out);
 
@@ -152,9 +168,12 @@ struct engine_restore {
 	int file; /* FILE = n, 1 when not given */
 	const struct engine_move *moves;
 	size_t n_moves;
-	bool norecovery, replace, checksum, standby;
-	const char *stop_at; /* NULL, or a date and time as text */
-	int stats;           /* 0: no 3211; STATS without a number is 10 */
+	bool norecovery, replace, checksum, restricted;
+	const char *standby;   /* the undo file, or NULL */
+	const char *stop_at;   /* NULL, or a date and time as text */
+	const char *stop_mark; /* NULL, or "lsn:…" or a mark's name */
+	bool before_mark;      /* STOPBEFOREMARK */
+	int stats;             /* 0: no 3211; STATS without a number is 10 */
 };
 /* True when it succeeded; otherwise the messages ended with 3013 and nothing after it. */
 bool engine_restore(struct engine *e, const struct engine_restore *r, const struct engine_out *out);
@@ -164,10 +183,17 @@ int engine_curcmd(const struct engine_restore *r);
 
 /* ---- knobs for tests --------------------------------------------------------------------------------------- */
 
-/* lsn_check 0|1 · delay_ms per percent of a restore · fail_number, fail_at (percent) · silence_ms after 100 percent
- * · fail_recovery: a number that RECOVERY alone answers · hang 0|1. Kept in the folder. False: no such knob. */
-bool engine_knob(struct engine *e, const char *name, long value);
+/*
+ * What goes wrong by order; the list with a sentence on each is engine_knobs. Kept in the folder. A file
+ * "faults" there, lines of "name value", goes before what was set here and is read again when it changes.
+ */
+struct engine_knob { const char *name, *does; long standard; };
+const struct engine_knob *engine_knobs(size_t *n);
+bool engine_knob(struct engine *e, const char *name, long value); /* false: no such knob */
 long engine_knob_value(struct engine *e, const char *name);
+
+/* The server's clock, knobs clock_offset_s and time_zone_min included: milliseconds of local time since 1970. */
+int64_t engine_now_ms(struct engine *e);
 
 /* KILL: makes the cancelled() of that session's running statement true. */
 void engine_kill(struct engine *e, int session_id);

@@ -214,35 +214,89 @@ extent_changed(const struct image *im, const struct sums *s, uint64_t extent)
 	return false;
 }
 
+/* The stripes of one backup: extents go round, the log stands in the first. */
+struct tapes {
+	struct mtf *m[64];
+	size_t n;
+};
+
+struct taking {
+	struct engine *e;
+	const struct engine_backup *b;
+	const struct engine_out *out;
+	struct running *run;
+	int told;
+	int64_t since_ms;
+	bool struck;
+};
+
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* After every extent; false when the backup must break off. */
 static bool
-write_pages(struct mtf *m, const struct image *im, const bool *wanted, uint64_t n_wanted, struct sums *s,
-            const struct engine_backup *b, const struct engine_out *out, struct running *run)
+backup_progress(struct taking *t, uint64_t done, uint64_t all)
+{
+	long number = knob(t->e, KNOB_FAIL_BACKUP), kb_s = knob(t->e, KNOB_BACKUP_KB_S), free_kb = knob(t->e, KNOB_FREE_KB);
+	int now = all == 0 ? 100 : (int)(done * 100 / all);
+
+	while (kb_s > 0 && monotonic_ms() < t->since_ms + (int64_t)(done * 64 * 1000) / kb_s && !is_cancelled(t->out, t->run))
+		usleep(5000);
+	t->struck = true;
+	if (number > 0 && now >= knob(t->e, KNOB_FAIL_AT)) {
+		say_ordered(t->out, number, t->b->database, t->b->devices[0], now);
+		return false;
+	}
+	if (free_kb >= 0 && done * 64 > (uint64_t)free_kb) {
+		say_ordered(t->out, 3202, t->b->database, t->b->devices[0], now);
+		return false;
+	}
+	t->struck = false;
+	t->run->percent = now;
+	if (t->b->stats > 0 && now >= t->told + t->b->stats) {
+		t->told = now / t->b->stats * t->b->stats;
+		tell(t->out, CURCMD_BACKUP_DATABASE, 3211, "%d percent processed.", now);
+	}
+	return !is_cancelled(t->out, t->run);
+}
+
+static bool
+write_extent(struct mtf *m, const struct image *im, uint64_t extent, struct sums *s)
 {
 	uint8_t page[PAGE];
-	uint64_t done = 0;
-	int last = 0;
 
-	if (!mtf_pages_begin(m, n_wanted * 8))
-		return false;
-	for (uint64_t x = 0; x < im->pages / 8; x++) {
+	for (uint64_t id = extent * 8; id < extent * 8 + 8; id++) {
+		if (!make_page(im, id, page) || !mtf_page(m, page))
+			return false;
+		if (s->new != NULL)
+			memcpy(&s->new[id], page + 0x3C, 4);
+	}
+	return true;
+}
+
+static bool
+write_pages(struct tapes *tapes, const struct image *im, const bool *wanted, uint64_t n_wanted, struct sums *s, struct taking *t)
+{
+	uint64_t done = 0;
+	bool good = true;
+
+	for (size_t i = 0; i < tapes->n && good; i++)
+		good = mtf_pages_begin(tapes->m[i], (n_wanted / tapes->n + (i < n_wanted % tapes->n)) * 8);
+	for (uint64_t x = 0; x < im->pages / 8 && good; x++) {
 		if (wanted != NULL && !wanted[x])
 			continue;
-		for (uint64_t id = x * 8; id < x * 8 + 8; id++) {
-			if (!make_page(im, id, page) || !mtf_page(m, page))
-				return false;
-			if (s->new != NULL)
-				memcpy(&s->new[id], page + 0x3C, 4);
-		}
+		good = write_extent(tapes->m[done % tapes->n], im, x, s) && backup_progress(t, done + 1, n_wanted);
 		done++;
-		run->percent = (int)(done * 100 / n_wanted);
-		if (b->stats > 0 && run->percent >= last + b->stats) {
-			last = run->percent / b->stats * b->stats;
-			tell(out, CURCMD_BACKUP_DATABASE, 3211, "%d percent processed.", run->percent);
-		}
-		if (is_cancelled(out, run))
-			return false;
 	}
-	return mtf_pages_end(m);
+	for (size_t i = 0; i < tapes->n && good; i++)
+		good = mtf_pages_end(tapes->m[i]);
+	return good;
 }
 
 /* ---- log ------------------------------------------------------------------------------------------------- */
@@ -316,8 +370,9 @@ write_record(struct mtf *m, uint64_t *block, unsigned *previous, int kind, int64
 
 /* Records from first up to last, out of the database's own file. */
 static bool
-write_log(struct mtf *m, sqlite3 *db, struct lsn first, struct lsn last)
+write_log(struct tapes *tapes, sqlite3 *db, struct lsn first, struct lsn last)
 {
+	struct mtf *m = tapes->m[0];
 	sqlite3_stmt *st = NULL;
 	uint64_t block = first.block;
 	unsigned previous = 0;
@@ -325,6 +380,9 @@ write_log(struct mtf *m, sqlite3 *db, struct lsn first, struct lsn last)
 
 	if (lsn_compare(first, last) >= 0)
 		return true;
+	for (size_t i = 1; i < tapes->n; i++)
+		mtf_log_elsewhere(tapes->m[i], VLF_SEQ, VLF_START, VLF_SIZE, VLF_START + (uint64_t)first.block * SECTOR,
+		                  VLF_START + (uint64_t)last.block * SECTOR);
 	good = mtf_log_begin(m, VLF_SEQ, VLF_START, VLF_SIZE, VLF_START + (uint64_t)first.block * SECTOR,
 	                     VLF_START + (uint64_t)last.block * SECTOR) &&
 	       sqlite3_prepare_v2(db, "SELECT block, kind, at, data FROM dbo._standin_log WHERE block >= ? AND block < ? ORDER BY block", -1,
@@ -364,8 +422,10 @@ describe(struct engine *e, TALLOC_CTX *mem, struct mtf_set *s, const struct db_r
 		.name = b->name == NULL ? "" : b->name, .backup_set = guid_new(), .binding = r->binding, .fork = r->fork,
 		.fork1 = r->fork1, .fork1_lsn = r->fork1_lsn, .family = r->family, .base_full = r->last_full_guid,
 		.database_backup = r->last_full_lsn, .chain_origin = r->chain_origin, .created = (time_t)r->created,
-		.start = time(NULL), .database_id = (uint16_t)(r->id + 4), .database_version = ENGINE_DATABASE_VERSION,
-		.compat = ENGINE_COMPAT,
+		.start = (time_t)(engine_now_ms(e) / 1000), .database_id = (uint16_t)(r->id + 4),
+		.database_version = (uint16_t)e->release->database_version, .compat = (uint8_t)r->compat,
+		.software_major = (uint8_t)e->release->major, .software_build = (uint16_t)e->release->build,
+		.time_zone = (int8_t)(knob(e, KNOB_TIME_ZONE_MIN) / 15),
 	};
 	instance = talloc_strdup(mem, e->server_name);
 	if (strchr(instance, '\\') != NULL)
@@ -385,10 +445,10 @@ describe(struct engine *e, TALLOC_CTX *mem, struct mtf_set *s, const struct db_r
 
 /* A copy of the file at one instant: writers wait while it is made. Returns the log's end in *last. */
 static bool
-take_image(sqlite3 *db, const char *from, const char *to, struct lsn *checkpoint, struct lsn *last)
+take_image(struct engine *e, sqlite3 *db, const char *from, const char *to, struct lsn *checkpoint, struct lsn *last)
 {
 	int in = -1, out = -1;
-	bool good = run_sql(db, "BEGIN IMMEDIATE") && log_append(db, RECORD_MARK, NULL, 0, checkpoint, last) && run_sql(db, "COMMIT") &&
+	bool good = run_sql(db, "BEGIN IMMEDIATE") && log_append(db, engine_now_ms(e), RECORD_MARK, NULL, 0, checkpoint, last) && run_sql(db, "COMMIT") &&
 	            run_sql(db, "BEGIN IMMEDIATE");
 	ssize_t n = 1;
 
@@ -427,8 +487,8 @@ finish_data(struct engine *e, const struct engine_backup *b, struct mtf_set *s, 
 		r->last_full_lsn = s->checkpoint;
 		good = write_sums(sums_path, sums->new, pages);
 	}
-	/* The first full begins the log chain. */
-	if (good && s->type == 'D' && lsn_is_null(r->chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+	/* The first full begins the log chain; a copy-only one begins nothing. */
+	if (good && s->type == 'D' && !b->copy_only && lsn_is_null(r->chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
 		r->chain_origin = r->next_log = s->checkpoint;
 	good = good && db_save(e, r);
 	pthread_mutex_unlock(&e->lock);
@@ -436,74 +496,169 @@ finish_data(struct engine *e, const struct engine_backup *b, struct mtf_set *s, 
 	return good;
 }
 
-static bool
-backup_data(struct engine *e, TALLOC_CTX *mem, struct db_row *r, const struct engine_backup *b, const struct engine_out *out,
-            struct running *run)
+/* ---- devices --------------------------------------------------------------------------------------------- */
+
+/* Windows' words for what happened to a file. */
+static const char *
+write_error(const struct err *err)
 {
-	char *file = db_path(e, mem, r->id, ".sqlite"), *work = talloc_asprintf(mem, "%s.%d", db_path(e, mem, r->id, ".backup"), out->session_id);
+	return err->code == ENOENT || err->code == ENOTDIR ? "3(The system cannot find the path specified.)"
+	     : err->code == EACCES || err->code == EPERM || err->code == EISDIR ? "5(Access is denied.)"
+	     : err->code == ENOSPC ? "112(There is not enough space on the disk.)" : "1117(The request could not be performed because of an I/O "
+	       "device error.)";
+}
+
+/* INIT and FORMAT write the files anew; else the set goes behind those that are there, on the same stripes. */
+static bool
+find_places(const struct engine_backup *b, struct mtf_place *places, const struct engine_out *out)
+{
+	struct guid fresh = guid_new();
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < b->n_devices; i++) {
+		struct mtf_place *p = &places[i];
+
+		*p = (struct mtf_place){ 0 };
+		if (!b->init && !b->format && !mtf_look(b->devices[i], p, &err)) {
+			if (err.code == 3241)
+				say_ordered(out, 3241, NULL, b->devices[i], 0);
+			else
+				say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->devices[i], write_error(&err));
+			return false;
+		}
+		if (p->families == 0)
+			*p = (struct mtf_place){ fresh, (unsigned)b->n_devices, (unsigned)i + 1, false };
+		if (p->families != b->n_devices) {
+			say(out, 3132, 1, 16, "The media set has %u media families but only %zu are provided. All members must be provided.", p->families,
+			    b->n_devices);
+			return false;
+		}
+		if (!guid_equal(p->media_set, places[0].media_set)) {
+			say(out, 3258, 1, 16, "The volume on device '%s' is not part of the media set that is currently being processed. Ensure that the "
+			    "backup devices are loaded with the correct media.", b->devices[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+open_tapes(TALLOC_CTX *mem, struct tapes *t, const struct engine_backup *b, const struct mtf_set *head, const struct engine_out *out)
+{
+	struct mtf_place places[64];
+	struct err err = { 0 };
+
+	if (!find_places(b, places, out))
+		return false;
+	for (t->n = 0; t->n < b->n_devices; t->n++) {
+		t->m[t->n] = mtf_begin_at(mem, b->devices[t->n], &places[t->n], head, &err);
+		if (t->m[t->n] == NULL && err.code == 3241)
+			say_ordered(out, 3241, NULL, b->devices[t->n], 0);
+		else if (t->m[t->n] == NULL)
+			say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->devices[t->n], write_error(&err));
+		if (t->m[t->n] == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* The final catalogue on every stripe; on a fault it was said. */
+static bool
+close_tapes(struct tapes *t, struct mtf_set *s, struct taking *k)
+{
+	struct err err = { 0 };
+	size_t i = 0;
+
+	s->finish = (time_t)(engine_now_ms(k->e) / 1000);
+	s->backup_size = 0;
+	for (size_t n = 0; n < t->n; n++)
+		s->backup_size += mtf_bytes(t->m[n]);
+	while (i < t->n && mtf_end(t->m[i], s, &err))
+		i++;
+	if (i == t->n)
+		return true;
+	say(k->out, 3202, 1, 16, "Write on \"%s\" failed: %s", k->b->devices[i], write_error(&err));
+	k->struck = true;
+	return false;
+}
+
+/* ---- BACKUP DATABASE ------------------------------------------------------------------------------------- */
+
+/* Which extents go along: all of a full, those that changed since the base of a differential. */
+static bool
+choose_extents(TALLOC_CTX *mem, const struct image *im, const char *sums_path, struct sums *sums, bool **wanted, uint64_t *n)
+{
+	*n = 0;
+	if (!read_sums(mem, sums_path, sums))
+		return false;
+	*wanted = talloc_zero_array(mem, bool, im->pages / 8 + 1);
+	for (uint64_t x = 0; x < im->pages / 8; x++)
+		*n += (*wanted)[x] = extent_changed(im, sums, x);
+	return true;
+}
+
+static void
+tell_pages(const struct taking *t, int curcmd, const char *name, const struct tapes *tapes, uint64_t data, uint64_t log)
+{
+	double seconds = (double)(monotonic_ms() - t->since_ms + 1) / 1000;
+
+	if (!t->b->log)
+		tell(t->out, curcmd, 4035, "Processed %llu pages for database '%s', file '%s' on file %u.", (unsigned long long)data, name, name,
+		     mtf_position(tapes->m[0]));
+	tell(t->out, curcmd, 4035, "Processed %llu pages for database '%s', file '%s_log' on file %u.", (unsigned long long)log, name, name,
+	     mtf_position(tapes->m[0]));
+	say(t->out, 3014, 1, 0, "%s successfully processed %llu pages in %.3f seconds (%.3f MB/sec).", t->b->log ? "BACKUP LOG"
+	    : t->b->differential ? "BACKUP DATABASE WITH DIFFERENTIAL" : "BACKUP DATABASE", (unsigned long long)(data + log), seconds,
+	    (double)(data + log) * PAGE / 1048576 / seconds);
+}
+
+static bool
+backup_data(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
+{
+	struct engine *e = t->e;
+	const struct engine_backup *b = t->b;
+	char *file = db_path(e, mem, r->id, ".sqlite"), *work = talloc_asprintf(mem, "%s.%d", db_path(e, mem, r->id, ".backup"), t->out->session_id);
 	char *sums_path = db_path(e, mem, r->id, ".base");
 	sqlite3 *db = file_open(file, false);
 	struct mtf_set s, head;
 	struct image im = { .fd = -1 };
 	struct sums sums = { 0 };
-	struct mtf *m = NULL;
-	struct err err = { 0 };
+	struct tapes *tapes = talloc_zero(mem, struct tapes);
 	bool *wanted = NULL, good;
 	uint64_t n_wanted;
-	struct timespec t0, t1;
-	double seconds;
 
-	clock_gettime(CLOCK_MONOTONIC, &t0);
-	describe(e, mem, &s, r, b, out);
-	good = db != NULL && take_image(db, file, work, &s.checkpoint, &s.last) && open_image(&im, work, &s);
+	describe(e, mem, &s, r, b, t->out);
+	good = db != NULL && take_image(e, db, file, work, &s.checkpoint, &s.last) && open_image(&im, work, &s);
 	s.first = s.checkpoint;
-	if (good && lsn_is_null(s.chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+	if (good && !b->copy_only && lsn_is_null(s.chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
 		s.chain_origin = s.checkpoint;
 	s.next_log = lsn_is_null(r->next_log) ? s.checkpoint : r->next_log;
 	n_wanted = im.pages / 8;
 	sums.new = talloc_zero_array(mem, uint32_t, im.pages + 1);
-	if (good && b->differential) {
-		good = read_sums(mem, sums_path, &sums);
-		wanted = talloc_zero_array(mem, bool, im.pages / 8 + 1);
-		n_wanted = 0;
-		for (uint64_t x = 0; good && x < im.pages / 8; x++)
-			n_wanted += wanted[x] = extent_changed(&im, &sums, x);
-	}
+	if (good && b->differential)
+		good = choose_extents(mem, &im, sums_path, &sums, &wanted, &n_wanted);
 	s.files[0].pages = (uint32_t)(n_wanted * 8);
 	s.files[0].size = im.pages * PAGE;
 	head = s;
 	head.finish = 0;
 	head.last = s.first; /* provisional, as SQL Server 2019 has it */
 	head.backup_size = n_wanted * 8 * PAGE;
-	if (good && (m = mtf_begin(mem, b->path, &head, &err)) == NULL) {
-		say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->path, err.text);
-		good = false;
-	} else if (good) {
-		good = write_pages(m, &im, wanted, n_wanted, &sums, b, out, run) && write_log(m, db, s.first, s.last);
-		s.finish = time(NULL);
-		s.backup_size = mtf_bytes(m);
-		good = good && mtf_end(m, &s, &err) && finish_data(e, b, &s, r->name, sums_path, &sums, im.pages);
-		if (!good)
-			say(out, is_cancelled(out, run) ? 3204 : 3202, 1, 16, is_cancelled(out, run) ? "The backup or restore was aborted." :
-			    "Write on \"%s\" failed: %s", b->path, err.text);
+	if (good) {
+		t->struck = !open_tapes(mem, tapes, b, &head, t->out);
+		good = !t->struck && write_pages(tapes, &im, wanted, n_wanted, &sums, t) && write_log(tapes, db, s.first, s.last) &&
+		       close_tapes(tapes, &s, t) && finish_data(e, b, &s, r->name, sums_path, &sums, im.pages);
 	}
 	if (im.fd >= 0)
 		close(im.fd);
 	unlink(work);
 	sqlite3_close(db);
-	talloc_free(m);
-	if (!good)
-		return fail_3013(out, "DATABASE");
-	clock_gettime(CLOCK_MONOTONIC, &t1);
-	seconds = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9 + 0.001;
-	tell(out, CURCMD_BACKUP_DATABASE, 4035, "Processed %llu pages for database '%s', file '%s' on file 1.",
-	     (unsigned long long)n_wanted * 8, r->name, r->name);
-	tell(out, CURCMD_BACKUP_DATABASE, 4035, "Processed 1 pages for database '%s', file '%s_log' on file 1.", r->name, r->name);
-	say(out, 3014, 1, 0, "BACKUP DATABASE%s successfully processed %llu pages in %.3f seconds (%.3f MB/sec).",
-	    b->differential ? " WITH DIFFERENTIAL" : "", (unsigned long long)n_wanted * 8, seconds,
-	    (double)n_wanted * 8 * PAGE / 1048576 / seconds);
-	return true;
+	if (good)
+		tell_pages(t, CURCMD_BACKUP_DATABASE, r->name, tapes, n_wanted * 8, 1);
+	talloc_free(tapes);
+	return good;
 }
+
+/* ---- BACKUP LOG --------------------------------------------------------------------------------------------- */
 
 /* After a log backup its records are not needed here again, nor by a full that is under way. */
 static bool
@@ -531,88 +686,106 @@ finish_log(struct engine *e, const struct engine_backup *b, const struct mtf_set
 }
 
 static bool
-backup_log(struct engine *e, TALLOC_CTX *mem, struct db_row *r, const struct engine_backup *b, const struct engine_out *out)
+backup_log(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 {
-	sqlite3 *db;
+	struct engine *e = t->e;
+	sqlite3 *db = file_open(db_path(e, mem, r->id, ".sqlite"), false);
+	struct tapes *tapes = talloc_zero(mem, struct tapes);
 	struct mtf_set s, head;
-	struct mtf *m = NULL;
-	struct err err = { 0 };
 	struct lsn at;
 	bool good;
 
-	if (strcasecmp(r->model, "SIMPLE") == 0) {
-		say(out, 4208, 1, 16, "The statement BACKUP LOG is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the "
-		    "recovery model using ALTER DATABASE.");
-		return fail_3013(out, "LOG");
-	}
-	if (lsn_is_null(r->next_log)) {
-		say(out, 4214, 1, 16, "BACKUP LOG cannot be performed because there is no current database backup.");
-		return fail_3013(out, "LOG");
-	}
-	db = file_open(db_path(e, mem, r->id, ".sqlite"), false);
-	describe(e, mem, &s, r, b, out);
+	describe(e, mem, &s, r, t->b, t->out);
 	/* For the tail the write lock is kept until the database is RESTORING: nothing may slip in after it. */
-	good = db != NULL && run_sql(db, "BEGIN IMMEDIATE") && log_append(db, RECORD_MARK, NULL, 0, &at, &s.last);
-	if (good && !b->norecovery)
+	good = db != NULL && run_sql(db, "BEGIN IMMEDIATE") && log_append(db, engine_now_ms(e), RECORD_MARK, NULL, 0, &at, &s.last);
+	if (good && !t->b->norecovery)
 		good = run_sql(db, "COMMIT");
 	s.first = s.next_log = r->next_log;
 	s.checkpoint = r->last_full_lsn;
 	head = s;
 	head.finish = 0;
-	if (good && (m = mtf_begin(mem, b->path, &head, &err)) == NULL) {
-		say(out, 3201, 1, 16, "Cannot open backup device '%s'. Operating system error %s.", b->path, err.text);
-		good = false;
-	} else if (good) {
-		good = write_log(m, db, s.first, s.last);
-		s.finish = time(NULL);
-		s.backup_size = mtf_bytes(m);
-		good = good && mtf_end(m, &s, &err) && finish_log(e, b, &s, r->name);
-		if (!good)
-			say(out, 3202, 1, 16, "Write on \"%s\" failed: %s", b->path, err.text[0] == '\0' ? sqlite3_errmsg(db) : err.text);
+	if (good) {
+		t->struck = !open_tapes(mem, tapes, t->b, &head, t->out);
+		good = !t->struck && write_log(tapes, db, s.first, s.last) && backup_progress(t, 1, 1) && close_tapes(tapes, &s, t) &&
+		       finish_log(e, t->b, &s, r->name);
 	}
 	if (db != NULL && sqlite3_get_autocommit(db) == 0)
 		run_sql(db, good ? "COMMIT" : "ROLLBACK");
 	sqlite3_close(db);
-	talloc_free(m);
-	if (!good)
-		return fail_3013(out, "LOG");
-	tell(out, CURCMD_BACKUP_LOG, 4035, "Processed %u pages for database '%s', file '%s_log' on file 1.",
-	     (s.last.block - s.first.block) / 16 + 1, r->name, r->name);
-	say(out, 3014, 1, 0, "BACKUP LOG successfully processed %u pages in 0.010 seconds (1.000 MB/sec).",
-	    (s.last.block - s.first.block) / 16 + 1);
+	if (good)
+		tell_pages(t, CURCMD_BACKUP_LOG, r->name, tapes, 0, (s.last.block - s.first.block) / 16 + 1);
+	talloc_free(tapes);
+	return good;
+}
+
+/* ---- the statement ------------------------------------------------------------------------------------------ */
+
+/* Two data backups of one database, or two of its log, wait for each other on a real server; here the second is told to. */
+static bool
+is_serialised(const struct engine *e, const struct db_row *r, const struct engine_backup *b)
+{
+	for (const struct running *x = e->running; x != NULL; x = x->next)
+		if (x->database_id == r->id + 4 && strcmp(x->command, b->log ? "BACKUP LOG" : "BACKUP DATABASE") == 0)
+			return false;
 	return true;
+}
+
+static bool
+may_back_up(struct engine *e, const struct db_row *r, const struct engine_backup *b, const struct engine_out *out)
+{
+	if (out->in_transaction)
+		say(out, 3021, 0, 16, "Cannot perform a backup or restore operation within a transaction.");
+	else if (strcasecmp(b->database, "tempdb") == 0)
+		say(out, 3147, 1, 16, "Backup and restore operations are not allowed on database tempdb.");
+	else if (r == NULL)
+		say(out, 911, 11, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", b->database);
+	else if (r->state == 1)
+		say_ordered(out, 927, r->name, NULL, 0);
+	else if (r->state == 2)
+		say_ordered(out, 922, r->name, NULL, 0);
+	else if (r->standby != NULL)
+		say(out, 3036, 1, 16, "The database \"%s\" is in warm-standby state (set by executing RESTORE WITH STANDBY) and cannot be backed up until the "
+		    "entire restore sequence is completed.", r->name);
+	else if (r->opaque)
+		say(out, 3041, 1, 16, "The stand-in cannot back up a database whose pages it does not understand.");
+	else if (b->differential && guid_is_null(r->base_guid))
+		say(out, 3035, 1, 16, "Cannot perform a differential backup for database \"%s\", because a current database backup does not exist. Perform a "
+		    "full database backup by reissuing BACKUP DATABASE, omitting the WITH DIFFERENTIAL option.", r->name);
+	else if (b->log && strcasecmp(r->model, "SIMPLE") == 0)
+		say(out, 4208, 1, 16, "The statement BACKUP LOG is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change the "
+		    "recovery model using ALTER DATABASE.");
+	else if (b->log && lsn_is_null(r->next_log))
+		say(out, 4214, 1, 16, "BACKUP LOG cannot be performed because there is no current database backup.");
+	else if (!is_serialised(e, r, b))
+		say_ordered(out, 3023, r->name, NULL, 0);
+	else
+		return true;
+	return false;
 }
 
 bool
 engine_backup(struct engine *e, const struct engine_backup *b, const struct engine_out *out)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	struct running run;
+	struct running run = { 0 };
+	struct taking t = { .e = e, .b = b, .out = out, .run = &run, .since_ms = monotonic_ms() };
 	struct db_row *r;
-	bool good = false;
-	const char *what = b->log ? "LOG" : "DATABASE";
+	bool good;
 
 	pthread_mutex_lock(&e->lock);
 	r = db_load(e, mem, b->database);
+	good = may_back_up(e, r, b, out);
+	if (good)
+		running_enters(e, &run, b->log ? "BACKUP LOG" : "BACKUP DATABASE", r->id + 4, out);
 	pthread_mutex_unlock(&e->lock);
-	if (r == NULL) {
-		say(out, 911, 11, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", b->database);
-		good = fail_3013(out, what);
-	} else if (r->state == 1) {
-		say(out, 927, 2, 14, "Database '%s' cannot be opened. It is in the middle of a restore.", b->database);
-		good = fail_3013(out, what);
-	} else if (r->opaque) {
-		say(out, 3041, 1, 16, "The stand-in cannot back up a database whose pages it does not understand.");
-		good = fail_3013(out, what);
-	} else if (b->differential && guid_is_null(r->base_guid)) {
-		say(out, 3035, 1, 16, "Cannot perform a differential backup for database \"%s\", because a current database backup does not exist.",
-		    b->database);
-		good = fail_3013(out, what);
-	} else {
-		running_begin(e, &run, b->log ? "BACKUP LOG" : "BACKUP DATABASE", r->id + 4, out);
-		good = b->log ? backup_log(e, mem, r, b, out) : backup_data(e, mem, r, b, out, &run);
+	if (good) {
+		good = b->log ? backup_log(mem, r, &t) : backup_data(mem, r, &t);
+		if (!good && !t.struck)
+			say_ordered(out, is_cancelled(out, &run) ? 3204 : 3202, r->name, b->devices[0], 0);
 		running_end(e, &run);
 	}
+	if (!good)
+		fail_3013(out, b->log ? "LOG" : "DATABASE");
 	talloc_free(mem);
 	return good;
 }

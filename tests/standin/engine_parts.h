@@ -21,14 +21,37 @@ enum { VLF_SEQ = 40, FIRST_BLOCK = 16, LOG_BLOCK_MAX = 60 * 1024, LOG_HEAD = 64,
 /* How an image travels in pages: this many bytes of it behind each page's header of 96 bytes. */
 enum { PAGE = 8192, PAGE_HEAD = 96, PAYLOAD = PAGE - PAGE_HEAD, FIRST_PAYLOAD_PAGE = 16, PFS_INTERVAL = 8088 };
 
-enum record_kind { RECORD_CHANGES = 0, RECORD_DDL = 1, RECORD_MARK = 2 };
+/* MARK is empty: it only moves the log on. NAMED and NAMED_END stand around a transaction WITH MARK. */
+enum record_kind { RECORD_CHANGES = 0, RECORD_DDL = 1, RECORD_MARK = 2, RECORD_NAMED = 3, RECORD_NAMED_END = 4 };
+
+enum { KNOBS_MAX = 40 };
+
+/* A session inside a database: what 3101 and 3702 are about. */
+struct guest {
+	struct guest *next;
+	sqlite3 *db;
+	int database_id, session_id;
+};
+
+/* What engine_knobs lists, by number. */
+enum knob {
+	KNOB_LSN_CHECK, KNOB_DELAY_MS, KNOB_RESTORE_KB_S, KNOB_LOG_KB_S, KNOB_BACKUP_KB_S, KNOB_ZEROING_MS, KNOB_PERCENT_STEP, KNOB_SILENCE_MS,
+	KNOB_RECOVERY_MS, KNOB_FAIL_NUMBER, KNOB_FAIL_AT, KNOB_FAIL_RECOVERY, KNOB_FAIL_BACKUP, KNOB_CRASH, KNOB_FAILOVER, KNOB_HANG,
+	KNOB_FREE_KB, KNOB_DENIED, KNOB_CLOCK_OFFSET_S, KNOB_TIME_ZONE_MIN, KNOB_SEED_KB_S, KNOB_SYNC_MS,
+};
 
 struct engine {
 	char *dir, *server_name;
+	char *faults; /* path of the file that sets knobs from outside */
+	pthread_mutex_t knobs_lock; /* guards the knobs; taken inside lock, never the other way round */
 	pthread_mutex_t lock; /* guards meta and everything below; never held while a restore copies */
 	sqlite3 *meta;        /* server.sqlite: databases, files, history, log-ins, knobs */
 	struct running *running;
+	struct guest *guests;
 	unsigned generation;
+	const struct engine_release *release;
+	long knob[KNOBS_MAX], ordered[KNOBS_MAX]; /* as set, and as the file faults overrides it */
+	struct timespec faults_seen;              /* the file's time when it was read */
 };
 
 /* A database's row, read and written as a whole under the lock. Text fields are talloc'd on the row. */
@@ -41,7 +64,9 @@ struct db_row {
 	int64_t created;
 	char pending_type; /* 0: none; D I L: a RESTORE of that kind was broken off */
 	int64_t pages_checked, pages_bad;
-	int64_t n_user_rows;
+	char *standby;   /* undo file of a database in STANDBY, else NULL */
+	int64_t redo_at; /* when the newest commit was made that is in a database being restored; ms */
+	int compat;
 };
 
 /* NULL when there is no such database. */
@@ -52,7 +77,7 @@ char *db_path(const struct engine *e, TALLOC_CTX *mem, int id, const char *suffi
 
 /* Next LSN of a database's log, from its file. */
 bool log_next(sqlite3 *db, struct lsn *next);
-bool log_append(sqlite3 *db, enum record_kind kind, const void *data, size_t len, struct lsn *at, struct lsn *after);
+bool log_append(sqlite3 *db, int64_t now_ms, enum record_kind kind, const void *data, size_t len, struct lsn *at, struct lsn *after);
 /* Writes the tables that hold log and state into a fresh file. */
 bool log_prepare(sqlite3 *db);
 
@@ -78,12 +103,30 @@ struct running {
 	volatile bool killed;
 	int64_t since;
 };
+/* enters: under the lock already. */
+void running_enters(struct engine *e, struct running *r, const char *command, int database_id, const struct engine_out *out);
 void running_begin(struct engine *e, struct running *r, const char *command, int database_id,
                    const struct engine_out *out);
 void running_end(struct engine *e, struct running *r);
 
-bool history_add(struct engine *e, const char *database, char type, bool recovery, struct guid set, struct guid family,
-                 struct lsn first, struct lsn last, const char *user);
+/* A row of restorehistory; set and user as far as it has them. */
+struct history {
+	const char *database, *user, *stop_at;
+	char type;
+	bool recovery, replace;
+	size_t n_devices;
+	struct guid set, family;
+	struct lsn first, last;
+};
+bool history_add(struct engine *e, const struct history *h);
+
+long knob(struct engine *e, enum knob k);
+
+/* Says what was ordered for that number, in the catalogue's own words. */
+void say_ordered(const struct engine_out *out, long number, const char *database, const char *device, int percent);
+
+/* A session other than this one is inside. Under the lock. */
+bool has_guests(const struct engine *e, int database_id, int but_session);
 
 bool is_cancelled(const struct engine_out *out, const struct running *r);
 

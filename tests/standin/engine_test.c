@@ -250,39 +250,43 @@ insert_tickets(struct world *w, const char *name, int from, int n)
 	change(w, w->source, name, sql, false);
 }
 
+/* To one file, anew. */
 static bool
-backup(struct world *w, struct engine_backup b)
+backup_to(struct world *w, const char *path, struct engine_backup b)
 {
+	b.devices = &path;
+	b.n_devices = 1;
+	b.init = true;
 	return engine_backup(w->source, &b, &listen_anew(w)->out);
 }
 
 static void
-must_backup(struct world *w, struct engine_backup b)
+must_backup_to(struct world *w, const char *path, struct engine_backup b)
 {
-	if (!backup(w, b)) {
+	if (!backup_to(w, path, b)) {
 		print_heard(w->last);
-		fail_msg("BACKUP to %s failed", b.path);
+		fail_msg("BACKUP to %s failed", path);
 	}
 }
 
 static void full(struct world *w, const char *file)
 {
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, file), .checksum = true, .init = true });
+	must_backup_to(w, at(w, file), (struct engine_backup){ .database = "Sales", .checksum = true });
 }
 
 static void diff(struct world *w, const char *file)
 {
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, file), .differential = true, .init = true });
+	must_backup_to(w, at(w, file), (struct engine_backup){ .database = "Sales", .differential = true });
 }
 
 static void blog(struct world *w, const char *file)
 {
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, file), .log = true, .init = true });
+	must_backup_to(w, at(w, file), (struct engine_backup){ .database = "Sales", .log = true });
 }
 
 static void tail(struct world *w, const char *file)
 {
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, file), .log = true, .norecovery = true, .init = true });
+	must_backup_to(w, at(w, file), (struct engine_backup){ .database = "Sales", .log = true, .norecovery = true });
 }
 
 static bool
@@ -524,7 +528,7 @@ a_commit_larger_than_many_blocks_arrives(void **state)
 	for (int i = 0; i < 40; i++)
 		change(w, w->source, "Sales", talloc_asprintf(w->mem, "INSERT INTO dbo.ticket VALUES(%d, 'x', randomblob(%d))", 10 + i,
 			380 + i * 7), false);
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, "log.trn"), .log = true, .checksum = true, .init = true });
+	must_backup_to(w, at(w, "log.trn"), (struct engine_backup){ .database = "Sales", .log = true, .checksum = true });
 	database(w, "full.bak");
 	log_of(w, "log.trn");
 	same_rows(w);
@@ -565,7 +569,7 @@ backups_say_what_they_are(void **state)
 	assert_true(heard_number(w->last, 4035));
 	assert_int_equal(w->last->numbers[w->last->n - 1], 3014);
 	insert_tickets(w, "Sales", 100, 10);
-	must_backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, "copy.bak"), .copy_only = true, .init = true });
+	must_backup_to(w, at(w, "copy.bak"), (struct engine_backup){ .database = "Sales", .copy_only = true });
 	diff(w, "diff.bak");
 	blog(w, "log.trn");
 	tail(w, "tail.trn");
@@ -678,8 +682,8 @@ a_log_of_another_database_is_refused(void **state)
 	make_sales(w, "Sales");
 	full(w, "full.bak");
 	make_sales(w, "Other");
-	must_backup(w, (struct engine_backup){ .database = "Other", .path = at(w, "other.bak"), .init = true });
-	must_backup(w, (struct engine_backup){ .database = "Other", .path = at(w, "other.trn"), .log = true, .init = true });
+	must_backup_to(w, at(w, "other.bak"), (struct engine_backup){ .database = "Other" });
+	must_backup_to(w, at(w, "other.trn"), (struct engine_backup){ .database = "Other", .log = true });
 	database(w, "full.bak");
 	assert_false(restore(w, ENGINE_RESTORE_LOG, "other.trn"));
 	assert_int_equal(w->last->numbers[w->last->n - 1], 3013);
@@ -817,7 +821,7 @@ a_living_database_is_not_overwritten(void **state)
 	EXPECT_ERRORS(w, "3159 3013");
 	assert_int_equal(engine_state(w->target, "m0001"), ENGINE_ONLINE);
 	make_sales(w, "Other");
-	must_backup(w, (struct engine_backup){ .database = "Other", .path = at(w, "other.bak"), .init = true });
+	must_backup_to(w, at(w, "other.bak"), (struct engine_backup){ .database = "Other" });
 	assert_false(restore(w, ENGINE_RESTORE_DATABASE, "other.bak"));
 	EXPECT_ERRORS(w, "3154 3013");
 	assert_true(engine_drop(w->target, "m0001", &listen_anew(w)->out));
@@ -832,16 +836,16 @@ log_backups_need_a_full_and_the_full_model(void **state)
 	struct world *w = *state;
 
 	make_sales(w, "Sales");
-	assert_false(backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, "l.trn"), .log = true, .init = true }));
+	assert_false(backup_to(w, at(w, "l.trn"), (struct engine_backup){ .database = "Sales", .log = true }));
 	EXPECT_ERRORS(w, "4214 3013");
 	assert_true(engine_alter(w->source, "Sales", "RECOVERY", "SIMPLE", &listen_anew(w)->out));
 	full(w, "simple.bak");
 	assert_string_equal(read_set(w, "simple.bak")->recovery_model, "SIMPLE");
-	assert_false(backup(w, (struct engine_backup){ .database = "Sales", .path = at(w, "l.trn"), .log = true, .init = true }));
+	assert_false(backup_to(w, at(w, "l.trn"), (struct engine_backup){ .database = "Sales", .log = true }));
 	EXPECT_ERRORS(w, "4208 3013");
-	assert_false(backup(w, (struct engine_backup){ .database = "Nobody", .path = at(w, "n.bak"), .init = true }));
+	assert_false(backup_to(w, at(w, "n.bak"), (struct engine_backup){ .database = "Nobody" }));
 	EXPECT_ERRORS(w, "911 3013");
-	assert_false(backup(w, (struct engine_backup){ .database = "Sales", .path = "/nonexistent/x.bak", .init = true }));
+	assert_false(backup_to(w, "/nonexistent/x.bak", (struct engine_backup){ .database = "Sales" }));
 	EXPECT_ERRORS(w, "3201 3013");
 }
 

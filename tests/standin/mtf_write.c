@@ -25,6 +25,10 @@ struct mtf {
 	uint8_t parity;
 	uint32_t family_id;
 	struct guid media_set;
+	unsigned families, family, position;
+	uint64_t begin;       /* where the set's own bytes begin */
+	uint8_t *map;         /* the entries of the sets before this one */
+	size_t map_len;
 	uint32_t sum, sector[128];
 	size_t sector_at;
 	uint64_t left;
@@ -33,7 +37,7 @@ struct mtf {
 static void
 put(struct mtf *m, const void *mem, size_t len)
 {
-	if (!m->bad && fwrite(mem, 1, len, m->f) != len)
+	if (len > 0 && !m->bad && fwrite(mem, 1, len, m->f) != len)
 		m->bad = true;
 	m->at += len;
 }
@@ -221,9 +225,9 @@ scin(struct part *p, const struct mtf_set *s)
 	w32(c + 0x08, s->flags | 0x200 | (s->checksum ? 0x10 : 0) | (s->type == 'I' ? 0x800 : 0) | (s->copy_only ? 0x400 : 0));
 	w32(c + 0x0C, 1);
 	w32(c + 0x10, 1);
-	w16(c + 0x18, 4430);
+	w16(c + 0x18, s->software_build == 0 ? 4430 : s->software_build);
 	c[0x1A] = 0;
-	c[0x1B] = 15;
+	c[0x1B] = s->software_major == 0 ? 15 : s->software_major;
 	w32(c + 0x1C, 9);
 	wlsn(c + 0x20, s->first);
 	wlsn(c + 0x2A, s->last);
@@ -387,9 +391,9 @@ tape(struct mtf *m, const struct mtf_set *s)
 	block(m, "TAPE", p, 0x30000, false);
 	wguid(raid, m->media_set);
 	w32(raid + 0x10, 0xF00000ADu);
-	w16(raid + 0x14, 1);
+	w16(raid + 0x14, m->families);
 	w16(raid + 0x16, 1);
-	w16(raid + 0x18, 1);
+	w16(raid + 0x18, m->family);
 	w16(raid + 0x1E, 1);
 	stream(m, "RAID", 0, sizeof(raid));
 	put(m, raid, sizeof(raid));
@@ -411,12 +415,13 @@ sset(struct mtf *m, const struct mtf_set *s)
 	wguid(p->mem + 0x64, s->backup_set);
 	w32(p->mem + 0x34, (s->type == 'I' ? 8u : 4u) | (s->copy_only ? 2u : 0));
 	w16(p->mem + 0x3C, 0x1200);
-	w16(p->mem + 0x3E, 1);
+	w16(p->mem + 0x3E, m->position);
 	wstring(p, 0x40, s->name);
 	wstring(p, 0x4C, s->user);
 	w64(p->mem + 0x50, m->sset_at);
 	wdate(p->mem + 0x58, s->start);
 	p->mem[0x5D] = 15;
+	p->mem[0x5F] = (uint8_t)s->time_zone;
 	p->mem[0x61] = 2;
 	block(m, "SSET", p, 0, true);
 	spad(m);
@@ -446,30 +451,169 @@ mtf_close(struct mtf *m)
 	return 0;
 }
 
-struct mtf *
-mtf_begin(TALLOC_CTX *parent, const char *path, const struct mtf_set *set, struct err *err)
+/* ---- behind other sets ------------------------------------------------------------------------------------ */
+
+static uint32_t r32(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint64_t r64(const uint8_t *p) { return r32(p) | (uint64_t)r32(p + 4) << 32; }
+
+static bool
+read_at(FILE *f, uint64_t at, void *mem, size_t len)
+{
+	return fseeko(f, (off_t)at, SEEK_SET) == 0 && fread(mem, 1, len, f) == len;
+}
+
+/* A stream's header at or after `at`, on a multiple of four: its length, and where its data begin. */
+static bool
+read_stream(FILE *f, uint64_t at, const char *id, uint64_t *data, uint64_t *len)
+{
+	uint8_t h[22];
+
+	at = (at + 3) / 4 * 4;
+	if (!read_at(f, at, h, sizeof(h)) || memcmp(h, id, 4) != 0)
+		return false;
+	*data = at + sizeof(h);
+	*len = r64(h + 8);
+	return true;
+}
+
+/* TAPE names the family, its RAID stream the media set. */
+static bool
+read_media(FILE *f, uint32_t *family_id, struct mtf_place *out)
+{
+	uint8_t head[0x60], raid[32];
+	uint64_t at, len;
+
+	if (!read_at(f, 0, head, sizeof(head)) || memcmp(head, "TAPE", 4) != 0 ||
+	    !read_stream(f, (uint64_t)head[8] | (uint64_t)head[9] << 8, "RAID", &at, &len) || len != sizeof(raid) || !read_at(f, at, raid, sizeof(raid)))
+		return false;
+	*family_id = r32(head + 0x34);
+	memcpy(out->media_set.b, raid, 16);
+	out->families = (unsigned)(raid[0x14] | raid[0x15] << 8);
+	out->family = (unsigned)(raid[0x18] | raid[0x19] << 8);
+	return out->families > 0 && out->family > 0;
+}
+
+bool
+mtf_look(const char *path, struct mtf_place *out, struct err *err)
+{
+	FILE *f = fopen(path, "re");
+	uint32_t family_id;
+	struct stat st;
+	bool good;
+
+	*out = (struct mtf_place){ .append = true };
+	if (f == NULL)
+		return errno == ENOENT || err_errno(err, errno, "%s", path);
+	good = fstat(fileno(f), &st) == 0 && (st.st_size == 0 || read_media(f, &family_id, out));
+	fclose(f);
+	return good || err_set(err, ERR_BROKEN, 3241, "%s is no media that a set could be appended to", path);
+}
+
+/* The last mark lists the marks before it; behind the newest of those stand the end blocks with the map of sets. */
+static bool
+read_end(struct mtf *m, FILE *f, uint64_t size)
+{
+	uint8_t b[512], eset[52];
+	uint64_t at, len;
+	uint32_t listed;
+
+	if (size < sizeof(b) || !read_at(f, size - sizeof(b), b, sizeof(b)) || memcmp(b, "SFMB", 4) != 0 || (m->n_marks = r32(b + 56)) == 0)
+		return false;
+	listed = m->n_marks < MARKS_LISTED ? m->n_marks : MARKS_LISTED;
+	for (uint32_t i = 0; i < listed; i++)
+		m->marks[(m->n_marks - 1 - i) % MARKS_LISTED] = r64(b + 72 + 8 * i);
+	at = r64(b + 72) + 512;
+	m->marks[m->n_marks++ % MARKS_LISTED] = size - sizeof(b);
+	if (!read_at(f, at, eset, sizeof(eset)) || memcmp(eset, "ESET", 4) != 0 ||
+	    !read_stream(f, at + ((uint64_t)eset[8] | (uint64_t)eset[9] << 8), "OTCP", &at, &len) || !read_stream(f, at + len, "TSMP", &at, &len) ||
+	    len < 8 || len > 1 << 20 || !read_at(f, at, b, 8))
+		return false;
+	m->position = (unsigned)(b[4] | b[5] << 8) + 1;
+	m->map_len = (size_t)len - 8;
+	m->map = talloc_size(m, m->map_len);
+	return read_at(f, at + 8, m->map, m->map_len);
+}
+
+/* ---- beginning ---------------------------------------------------------------------------------------------- */
+
+static struct mtf *
+mtf_new(TALLOC_CTX *parent, const char *path, const struct mtf_set *set)
 {
 	struct mtf *m = talloc_zero(parent, struct mtf);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	if (fd < 0 || (m->f = fdopen(fd, "w")) == NULL) {
-		err_errno(err, errno, "%s", path);
-		talloc_free(m);
-		return NULL;
-	}
-	fchmod(fd, 0644);
-	setvbuf(m->f, NULL, _IOFBF, BUFFER);
 	talloc_set_destructor(m, mtf_close);
 	m->path = talloc_strdup(m, path);
 	m->checksum = set->checksum;
 	m->parity = 0x40;
+	m->position = 1;
+	return m;
+}
+
+static bool
+open_new(struct mtf *m, const struct mtf_place *place, const struct mtf_set *set, struct err *err)
+{
+	int fd = open(m->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0 || (m->f = fdopen(fd, "w")) == NULL)
+		return err_errno(err, errno, "%s", m->path);
+	fchmod(fd, 0644);
+	setvbuf(m->f, NULL, _IOFBF, BUFFER);
 	random_bytes(&m->family_id, sizeof(m->family_id));
-	random_bytes(m->media_set.b, 16);
+	m->media_set = place->media_set;
+	m->families = place->families;
+	m->family = place->family;
 	tape(m, set);
+	return true;
+}
+
+static bool
+open_behind(struct mtf *m, struct err *err)
+{
+	struct mtf_place was = { 0 };
+	struct stat st;
+
+	m->f = fopen(m->path, "r+e");
+	if (m->f == NULL || fstat(fileno(m->f), &st) != 0)
+		return err_errno(err, errno, "%s", m->path);
+	if (!read_media(m->f, &m->family_id, &was) || !read_end(m, m->f, (uint64_t)st.st_size) || fseeko(m->f, 0, SEEK_END) != 0)
+		return err_set(err, ERR_BROKEN, 3241, "%s does not end as a backup does: nothing can be appended", m->path);
+	m->media_set = was.media_set;
+	m->families = was.families;
+	m->family = was.family;
+	m->at = m->begin = m->base = (uint64_t)st.st_size;
+	return true;
+}
+
+struct mtf *
+mtf_begin_at(TALLOC_CTX *parent, const char *path, const struct mtf_place *place, const struct mtf_set *set, struct err *err)
+{
+	struct mtf *m = mtf_new(parent, path, set);
+	struct stat st;
+	bool behind = place->append && stat(path, &st) == 0 && st.st_size > 0;
+
+	if (behind ? !open_behind(m, err) : !open_new(m, place, set, err)) {
+		talloc_free(m);
+		return NULL;
+	}
 	sset(m, set);
 	volb(m, set);
 	catalog(m, "MSCI", set);
 	return m;
+}
+
+struct mtf *
+mtf_begin(TALLOC_CTX *parent, const char *path, const struct mtf_set *set, struct err *err)
+{
+	struct mtf_place place = { .families = 1, .family = 1 };
+
+	random_bytes(place.media_set.b, 16);
+	return mtf_begin_at(parent, path, &place, set, err);
+}
+
+unsigned
+mtf_position(const struct mtf *m)
+{
+	return m->position;
 }
 
 /* Rotating sum over sectors as pages have it, for the CSUM stream. */
@@ -545,11 +689,10 @@ mtf_log_parity(struct mtf *m, uint8_t parity)
 	m->parity = parity;
 }
 
-bool
-mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end)
+static void
+log_block(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end)
 {
 	struct part *p = talloc_zero(m, struct part);
-	uint64_t data = (end - start + 65535) / 65536 * 65536;
 
 	p->len = 0x254;
 	w16(p->mem + 0x3A, 1);
@@ -565,10 +708,26 @@ mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size
 	p->mem[0x72] = m->parity;
 	block(m, "MSTL", p, 0, true);
 	talloc_free(p);
+}
+
+bool
+mtf_log_begin(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end)
+{
+	uint64_t data = (end - start + 65535) / 65536 * 65536;
+
+	log_block(m, vlf, vlf_start, vlf_size, start, end);
 	m->left = data;
 	m->sum = 0;
 	m->sector_at = 0;
 	apad_then(m, "MQTL", m->checksum ? 0x100u : 0, data + 2);
+	return !m->bad;
+}
+
+bool
+mtf_log_elsewhere(struct mtf *m, uint32_t vlf, uint64_t vlf_start, uint64_t vlf_size, uint64_t start, uint64_t end)
+{
+	log_block(m, vlf, vlf_start, vlf_size, start, end);
+	spad(m);
 	return !m->bad;
 }
 
@@ -625,7 +784,7 @@ map_set(struct part *p, const struct mtf *m, const struct mtf_set *s)
 	w64(c + 0x0C, m->sset_at);
 	w16(c + 0x1E, 1);
 	w64(c + 0x34, s->backup_size);
-	w16(c + 0x3C, 1);
+	w16(c + 0x3C, m->position);
 	wdate(c + 0x50, s->start);
 	c[0x55] = 12;
 	w32(c + 0x56, 0x0002010E);
@@ -643,7 +802,7 @@ end_block(struct mtf *m, const struct mtf_set *s, uint64_t first)
 	p->len = 0x58;
 	w32(p->mem + 0x34, (s->type == 'I' ? 8u : 4u) | (s->copy_only ? 2u : 0));
 	w64(p->mem + 0x3C, first);
-	w16(p->mem + 0x4E, 1);
+	w16(p->mem + 0x4E, m->position);
 	wdate(p->mem + 0x50, s->start);
 	block(m, "ESET", p, 0, false);
 	talloc_free(p);
@@ -672,9 +831,10 @@ end_blocks(struct mtf *m, const struct mtf_set *s)
 	map_set(set, m, s);
 	map_volume(volume, s);
 	w32(head, m->family_id);
-	w16(head + 4, 1);
-	stream(m, "TSMP", 0, sizeof(head) + set->len + volume->len);
+	w16(head + 4, m->position);
+	stream(m, "TSMP", 0, sizeof(head) + m->map_len + set->len + volume->len);
 	put(m, head, sizeof(head));
+	put(m, m->map, m->map_len);
 	put(m, set->mem, set->len);
 	put(m, volume->mem, volume->len);
 	spad(m);
@@ -712,5 +872,5 @@ mtf_end(struct mtf *m, const struct mtf_set *final, struct err *err)
 uint64_t
 mtf_bytes(const struct mtf *m)
 {
-	return m->at;
+	return m->at - m->begin;
 }

@@ -624,8 +624,8 @@ f_serverproperty(sqlite3_context *c, int n, sqlite3_value **v)
 {
 	const char *name = TEXT(v[0]);
 	static const struct { const char *name, *text; int number; } known[] = {
-		{ "ProductVersion", ENGINE_PRODUCT_VERSION, 0 }, { "ProductLevel", "RTM", 0 }, { "Edition", "Stand-in Edition (64-bit)", 0 },
-		{ "EngineEdition", NULL, 3 }, { "ProductMajorVersion", "15", 0 }, { "IsHadrEnabled", NULL, 0 },
+		{ "ProductVersion", NULL, -1 }, { "ProductLevel", "RTM", 0 }, { "Edition", "Stand-in Edition (64-bit)", 0 },
+		{ "EngineEdition", NULL, 3 }, { "ProductMajorVersion", NULL, -2 }, { "IsHadrEnabled", NULL, 0 },
 		{ "Collation", "SQL_Latin1_General_CP1_CI_AS", 0 }, { "IsIntegratedSecurityOnly", NULL, 0 }, { "IsClustered", NULL, 0 },
 	};
 
@@ -636,6 +636,10 @@ f_serverproperty(sqlite3_context *c, int n, sqlite3_value **v)
 		if (strcasecmp(known[i].name, name) == 0) {
 			if (known[i].text != NULL)
 				give(c, known[i].text);
+			else if (known[i].number == -1)
+				give(c, engine_release(SESSION->e)->product);
+			else if (known[i].number == -2)
+				sqlite3_result_int(c, engine_release(SESSION->e)->major);
 			else
 				sqlite3_result_int(c, known[i].number);
 		}
@@ -650,11 +654,20 @@ f_databasepropertyex(sqlite3_context *c, int n, sqlite3_value **v)
 	if (database == NULL || what == NULL || engine_database_id(SESSION->e, database) == 0)
 		return;
 	if (strcasecmp(what, "Version") == 0)
-		sqlite3_result_int(c, ENGINE_DATABASE_VERSION);
+		sqlite3_result_int(c, engine_release(SESSION->e)->database_version);
 	else if (strcasecmp(what, "Status") == 0)
 		give(c, engine_state(SESSION->e, database) == ENGINE_ONLINE ? "ONLINE" : "RESTORING");
 	else if (strcasecmp(what, "Updateability") == 0)
 		give(c, "READ_WRITE");
+}
+
+static void
+give_version(sqlite3_context *c, const struct engine_release *r)
+{
+	char *text = talloc_asprintf(NULL, "Landfall stand-in for Microsoft SQL Server %d (RTM) - %s (test double, not the product)", r->year, r->product);
+
+	give(c, text);
+	talloc_free(text);
 }
 
 static void
@@ -665,7 +678,7 @@ f_global(sqlite3_context *c, int n, sqlite3_value **v)
 
 	(void)n;
 	if (strcmp(name, "version") == 0)
-		give(c, "Landfall stand-in for Microsoft SQL Server 2019 (RTM) - " ENGINE_PRODUCT_VERSION " (test double, not the product)");
+		give_version(c, engine_release(s->e));
 	else if (strcmp(name, "servername") == 0 || strcmp(name, "servicename") == 0)
 		give(c, engine_server_name(s->e));
 	else if (strcmp(name, "language") == 0)
@@ -730,17 +743,17 @@ f_xact_state(sqlite3_context *c, int n, sqlite3_value **v)
 static void
 f_now(sqlite3_context *c, int n, sqlite3_value **v)
 {
-	struct timespec t;
+	int64_t ms = engine_now_ms(SESSION->e);
+	time_t seconds = (time_t)(ms / 1000);
 	struct tm tm;
 	char s[40];
 	size_t len;
 
 	(void)n;
 	(void)v;
-	clock_gettime(CLOCK_REALTIME, &t);
-	gmtime_r(&t.tv_sec, &tm);
+	gmtime_r(&seconds, &tm);
 	len = strftime(s, sizeof(s), "%Y-%m-%d %H:%M:%S", &tm);
-	snprintf(s + len, sizeof(s) - len, ".%03ld", t.tv_nsec / 1000000);
+	snprintf(s + len, sizeof(s) - len, ".%03d", (int)(ms % 1000));
 	give(c, s);
 }
 

@@ -44,7 +44,7 @@ parse_devices(struct parser *p, struct tsql_media *m)
 enum { FOR_BACKUP = 1, FOR_RESTORE = 2, FOR_BOTH = 3 };
 
 /* What may stand in WITH. Options that would change what is restored and are not obeyed here are left
- * out on purpose: PARTIAL, STOPATMARK, CONTINUE_AFTER_ERROR, ENCRYPTION. */
+ * out on purpose and refused with 155: PARTIAL, CONTINUE_AFTER_ERROR, ENCRYPTION. */
 static const struct { const char *name; int where; enum { ALONE, VALUE, MAYBE } takes; } known[] = {
 	{ "BLOCKSIZE", FOR_BOTH, VALUE },      { "BUFFERCOUNT", FOR_BOTH, VALUE },
 	{ "CHECKSUM", FOR_BOTH, ALONE },       { "COMPRESSION", FOR_BACKUP, ALONE },
@@ -62,6 +62,7 @@ static const struct { const char *name; int where; enum { ALONE, VALUE, MAYBE } 
 	{ "RESTRICTED_USER", FOR_RESTORE, ALONE }, { "REWIND", FOR_BOTH, ALONE },
 	{ "SKIP", FOR_BACKUP, ALONE },         { "STANDBY", FOR_RESTORE, VALUE },
 	{ "STATS", FOR_BOTH, MAYBE },          { "STOPAT", FOR_RESTORE, VALUE },
+	{ "STOPATMARK", FOR_RESTORE, VALUE },  { "STOPBEFOREMARK", FOR_RESTORE, VALUE },
 	{ "STOP_ON_ERROR", FOR_BOTH, ALONE },  { "UNLOAD", FOR_BOTH, ALONE },
 };
 

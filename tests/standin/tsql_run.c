@@ -75,7 +75,7 @@ engine_done_more(void *ctx, int curcmd)
 }
 
 static struct tds_type
-type_of_engine(enum engine_type t)
+type_of_engine(enum engine_type t, int size)
 {
 	switch (t) {
 	case ENGINE_INT: return (struct tds_type){ TDS_INTEGER, 4, 0, 0 };
@@ -84,10 +84,13 @@ type_of_engine(enum engine_type t)
 	case ENGINE_NUMERIC25: return (struct tds_type){ TDS_NUMERIC, 0, 25, 0 };
 	case ENGINE_DATETIME: return (struct tds_type){ TDS_DATETIME, 8, 0, 3 };
 	case ENGINE_GUID: return (struct tds_type){ TDS_GUID, 16, 0, 0 };
-	case ENGINE_TEXT: return (struct tds_type){ TDS_NVARCHAR, TDS_NVARCHAR_LIMIT, 0, 0 };
+	case ENGINE_TINYINT: return (struct tds_type){ TDS_INTEGER, 1, 0, 0 };
+	case ENGINE_SMALLINT: return (struct tds_type){ TDS_INTEGER, 2, 0, 0 };
+	case ENGINE_TEXT: return (struct tds_type){ TDS_NVARCHAR, size == 0 ? TDS_NVARCHAR_LIMIT : size, 0, 0 };
+	case ENGINE_NCHAR: return (struct tds_type){ TDS_NCHAR, size, 0, 0 };
 	case ENGINE_BINARY: break;
 	}
-	return (struct tds_type){ TDS_VARBINARY, TDS_VARBINARY_LIMIT, 0, 0 };
+	return (struct tds_type){ TDS_VARBINARY, size == 0 ? TDS_VARBINARY_LIMIT : size, 0, 0 };
 }
 
 static void
@@ -97,7 +100,7 @@ engine_columns(void *ctx, const struct engine_column *columns, size_t n)
 	struct tds_column list[COLUMNS_MAX];
 
 	for (size_t i = 0; i < n && i < COLUMNS_MAX; i++)
-		list[i] = (struct tds_column){ columns[i].name, type_of_engine(columns[i].type) };
+		list[i] = (struct tds_column){ columns[i].name, type_of_engine(columns[i].type, columns[i].size) };
 	s->replies->columns(s->replies->ctx, list, n < COLUMNS_MAX ? n : COLUMNS_MAX);
 	s->rowcount = 0;
 }
@@ -126,7 +129,8 @@ static struct engine_out
 out_of(struct tsql_session *s)
 {
 	return (struct engine_out){ .ctx = s, .message = engine_message, .done_more = engine_done_more, .columns = engine_columns,
-		.row = engine_row, .cancelled = engine_cancelled, .session_id = s->spid, .program = s->program, .login = s->login };
+		.row = engine_row, .cancelled = engine_cancelled, .session_id = s->spid, .program = s->program, .login = s->login,
+		.current = s->database, .in_transaction = s->trancount > 0, .is_stranger = !s->is_creator };
 }
 
 /* ---- the session's database ------------------------------------------------------------------------------- */
@@ -1120,45 +1124,51 @@ number_option(struct tsql_session *s, const struct tsql_media *m, const char *na
 	return o == NULL ? 0 : o->value == NULL ? without : atoi(text_or_variable(s, o->value));
 }
 
+static const char **
+devices_of(struct tsql_session *s, TALLOC_CTX *mem, const struct tsql_media *m)
+{
+	const char **devices = talloc_array(mem, const char *, m->n_devices + 1);
+
+	for (size_t i = 0; i < m->n_devices; i++)
+		devices[i] = text_or_variable(s, m->devices[i]);
+	return devices;
+}
+
 static bool
 backup(struct tsql_session *s, const struct tsql_statement *st, int *curcmd)
 {
+	TALLOC_CTX *mem = talloc_new(NULL);
 	const struct tsql_media *m = st->media;
 	const struct tsql_option *name = option(m, "NAME");
 	struct engine_out out = out_of(s);
-	struct engine_backup b = { .database = text_or_variable(s, m->database), .path = m->n_devices == 0 ? "" : text_or_variable(s, m->devices[0]),
+	struct engine_backup b = { .database = text_or_variable(s, m->database), .devices = devices_of(s, mem, m), .n_devices = m->n_devices,
 		.name = name == NULL ? NULL : text_or_variable(s, name->value), .log = m->verb == TSQL_OF_LOG,
 		.differential = option(m, "DIFFERENTIAL") != NULL, .copy_only = option(m, "COPY_ONLY") != NULL, .checksum = option(m, "CHECKSUM") != NULL,
-		.norecovery = option(m, "NORECOVERY") != NULL, .init = option(m, "INIT") != NULL || option(m, "FORMAT") != NULL,
+		.norecovery = option(m, "NORECOVERY") != NULL, .init = option(m, "INIT") != NULL, .format = option(m, "FORMAT") != NULL,
 		.stats = number_option(s, m, "STATS", 10) };
+	bool good = false;
 
 	*curcmd = b.log ? 235 : 228;
 	if (!s->is_admin && !engine_login_owns(s->e, s->login, b.database)) {
 		note(s, st->line, 262, 1, 14, "BACKUP %s permission denied in database '%s'.", b.log ? "LOG" : "DATABASE", b.database);
 		note(s, st->line, 3013, 1, 16, "BACKUP %s is terminating abnormally.", b.log ? "LOG" : "DATABASE");
-		return false;
+	} else {
+		good = engine_backup(s->e, &b, &out);
 	}
-	return engine_backup(s->e, &b, &out);
+	talloc_free(mem);
+	return good;
 }
 
-/* A database that is not there asks for CREATE DATABASE, as looking into a file does; one that is asks for its owner. */
-static bool
-may_restore(struct tsql_session *s, const struct tsql_statement *st, const char *database)
+/* STOPATMARK = 'lsn:… or name' [AFTER time] and STOPBEFOREMARK. */
+static const char *
+stop_mark(struct tsql_session *s, const struct tsql_media *m, bool *before)
 {
-	static const char *const said[] = {
-		[TSQL_OF_DATABASE] = "RESTORE DATABASE", [TSQL_OF_LOG] = "RESTORE LOG", [TSQL_OF_HEADER] = "RESTORE HEADERONLY",
-		[TSQL_OF_FILELIST] = "RESTORE FILELIST", [TSQL_OF_LABEL] = "RESTORE LABELONLY", [TSQL_OF_VERIFY] = "VERIFY DATABASE",
-	};
-	bool exists = database != NULL && engine_database_id(s->e, database) != 0;
+	const struct tsql_option *o = option(m, "STOPATMARK");
 
-	if (s->is_creator || (exists && engine_login_owns(s->e, s->login, database)))
-		return true;
-	if (exists)
-		note(s, st->line, 3110, 1, 14, "User does not have permission to RESTORE database '%s'.", database);
-	else
-		note(s, st->line, 262, 1, 14, "CREATE DATABASE permission denied in database 'master'.");
-	note(s, st->line, 3013, 1, 16, "%s is terminating abnormally.", said[st->media->verb]);
-	return false;
+	*before = o == NULL;
+	if (o == NULL)
+		o = option(m, "STOPBEFOREMARK");
+	return o == NULL ? NULL : text_or_variable(s, o->value);
 }
 
 static bool
@@ -1170,36 +1180,23 @@ restore(struct tsql_session *s, const struct tsql_statement *st, int *curcmd)
 	};
 	TALLOC_CTX *mem = talloc_new(NULL);
 	const struct tsql_media *m = st->media;
-	const char **devices = talloc_array(mem, const char *, m->n_devices + 1);
 	struct engine_move *moves = talloc_array(mem, struct engine_move, m->n_moves + 1);
-	const struct tsql_option *stop = option(m, "STOPAT");
-	struct engine_restore r = { .verb = verbs[m->verb], .database = text_or_variable(s, m->database), .devices = devices,
+	const struct tsql_option *stop = option(m, "STOPAT"), *standby = option(m, "STANDBY");
+	struct engine_restore r = { .verb = verbs[m->verb], .database = text_or_variable(s, m->database), .devices = devices_of(s, mem, m),
 		.n_devices = m->n_devices, .file = number_option(s, m, "FILE", 1), .moves = moves, .n_moves = m->n_moves,
 		.norecovery = option(m, "NORECOVERY") != NULL, .replace = option(m, "REPLACE") != NULL, .checksum = option(m, "CHECKSUM") != NULL,
-		.standby = option(m, "STANDBY") != NULL, .stop_at = stop == NULL ? NULL : text_or_variable(s, stop->value),
-		.stats = number_option(s, m, "STATS", 10) };
+		.restricted = option(m, "RESTRICTED_USER") != NULL, .standby = standby == NULL ? NULL : text_or_variable(s, standby->value),
+		.stop_at = stop == NULL ? NULL : text_or_variable(s, stop->value), .stats = number_option(s, m, "STATS", 10) };
 	struct engine_out out = out_of(s);
 	bool good;
 
-	for (size_t i = 0; i < m->n_devices; i++)
-		devices[i] = text_or_variable(s, m->devices[i]);
+	r.stop_mark = stop_mark(s, m, &r.before_mark);
 	for (size_t i = 0; i < m->n_moves; i++)
 		moves[i] = (struct engine_move){ m->moves[i].logical, m->moves[i].physical };
 	*curcmd = engine_curcmd(&r);
-	if (s->trancount > 0) {
-		note(s, st->line, 3021, 0, 16, "Cannot perform a backup or restore operation within a transaction.");
-		good = false;
-	} else if (!may_restore(s, st, r.database)) {
-		good = false;
-	} else if (r.database != NULL && strcasecmp(r.database, s->database) == 0) {
-		note(s, st->line, 3102, 1, 16, "RESTORE cannot process database '%s' because it is in use by this session. It is recommended that the "
-		     "master database be used when performing this operation.", r.database);
-		good = false;
-	} else {
-		if (m->verb >= TSQL_OF_HEADER)
-			s->rowcount = 0;
-		good = engine_restore(s->e, &r, &out);
-	}
+	if (m->verb >= TSQL_OF_HEADER)
+		s->rowcount = 0;
+	good = engine_restore(s->e, &r, &out);
 	talloc_free(mem);
 	return good;
 }
@@ -1260,7 +1257,7 @@ exec_standin(struct tsql_session *s, const struct tsql_statement *st, char **arg
 		if (!good)
 			note(s, st->line, 50000, 1, 16, "%s", err.text);
 		return good;
-	} else if (strcasecmp(st->name.object, "knob") == 0 && n == 2) {
+	} else if ((strcasecmp(st->name.object, "knob") == 0 || strcasecmp(st->name.object, "fault") == 0) && n == 2) {
 		good = engine_knob(s->e, args[0], atol(args[1]));
 		if (!good)
 			note(s, st->line, 50000, 1, 16, "There is no knob '%s'.", args[0]);
