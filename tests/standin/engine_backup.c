@@ -488,7 +488,7 @@ finish_data(struct engine *e, const struct engine_backup *b, struct mtf_set *s, 
 		good = write_sums(sums_path, sums->new, pages);
 	}
 	/* The first full begins the log chain; a copy-only one begins nothing. */
-	if (good && s->type == 'D' && !b->copy_only && lsn_is_null(r->chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+	if (good && s->type == 'D' && !b->copy_only && lsn_is_null(r->next_log) && strcasecmp(r->model, "SIMPLE") != 0)
 		r->chain_origin = r->next_log = s->checkpoint;
 	good = good && db_save(e, r);
 	pthread_mutex_unlock(&e->lock);
@@ -630,7 +630,7 @@ backup_data(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 	describe(e, mem, &s, r, b, t->out);
 	good = db != NULL && take_image(e, db, file, work, &s.checkpoint, &s.last) && open_image(&im, work, &s);
 	s.first = s.checkpoint;
-	if (good && !b->copy_only && lsn_is_null(s.chain_origin) && strcasecmp(r->model, "SIMPLE") != 0)
+	if (good && !b->copy_only && lsn_is_null(r->next_log) && strcasecmp(r->model, "SIMPLE") != 0)
 		s.chain_origin = s.checkpoint;
 	s.next_log = lsn_is_null(r->next_log) ? s.checkpoint : r->next_log;
 	n_wanted = im.pages / 8;

@@ -307,6 +307,8 @@ begin_fork(struct db_row *row)
 	/* Rolled forward through the logs of elsewhere, its own log goes on where those ended. */
 	if (lsn_is_null(row->next_log) || lsn_compare(row->next_log, row->redo) < 0)
 		row->next_log = row->redo;
+	if (lsn_is_null(row->chain_origin))
+		row->chain_origin = row->next_log;
 	if (strcasecmp(row->model, "SIMPLE") == 0 || row->opaque)
 		row->chain_origin = row->next_log = (struct lsn){ 0 };
 	row->redo = (struct lsn){ 0 };
