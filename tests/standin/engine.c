@@ -80,10 +80,10 @@ file_open(const char *path, bool read_only)
 {
 	sqlite3 *db = NULL;
 	char uri[4200];
-	int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
-	            (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+	/* Read-only by the address and not by a flag, which what is attached (the catalogue) would inherit. */
+	int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (read_only ? 0 : SQLITE_OPEN_CREATE);
 
-	snprintf(uri, sizeof(uri), "file:%s%s", path, read_only ? "?immutable=1" : "");
+	snprintf(uri, sizeof(uri), "file:%s%s", path, read_only ? "?mode=ro&immutable=1" : "");
 	if (sqlite3_open_v2(uri, &db, flags, NULL) != SQLITE_OK) {
 		sqlite3_close(db);
 		return NULL;

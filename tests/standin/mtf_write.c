@@ -420,7 +420,7 @@ sset(struct mtf *m, const struct mtf_set *s)
 	wstring(p, 0x4C, s->user);
 	w64(p->mem + 0x50, m->sset_at);
 	wdate(p->mem + 0x58, s->start);
-	p->mem[0x5D] = 15;
+	p->mem[0x5D] = s->software_major == 0 ? 15 : s->software_major;
 	p->mem[0x5F] = (uint8_t)s->time_zone;
 	p->mem[0x61] = 2;
 	block(m, "SSET", p, 0, true);
