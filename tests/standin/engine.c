@@ -97,9 +97,8 @@ file_open(const char *path, bool read_only)
 	return db;
 }
 
-/* One statement with text parameters (NULL is NULL); returns it stepped once, or NULL. */
-static sqlite3_stmt *
-ask(sqlite3 *db, const char *sql, size_t n, const char *const *params, int *step)
+sqlite3_stmt *
+ask_sql(sqlite3 *db, const char *sql, size_t n, const char *const *params, int *step)
 {
 	sqlite3_stmt *st = NULL;
 
@@ -111,23 +110,15 @@ ask(sqlite3 *db, const char *sql, size_t n, const char *const *params, int *step
 	return st;
 }
 
-#define ASK(db, step, sql, ...)                                                                             \
-	ask(db, sql, sizeof((const char *[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *) - 1,                  \
-	    (const char *const *)((const char *[]){ NULL, ##__VA_ARGS__ } + 1), step)
-
-static bool
-change(sqlite3 *db, const char *sql, size_t n, const char *const *params)
+bool
+change_sql(sqlite3 *db, const char *sql, size_t n, const char *const *params)
 {
 	int step = SQLITE_ERROR;
-	sqlite3_stmt *st = ask(db, sql, n, params, &step);
+	sqlite3_stmt *st = ask_sql(db, sql, n, params, &step);
 
 	sqlite3_finalize(st);
 	return st != NULL && (step == SQLITE_DONE || step == SQLITE_ROW);
 }
-
-#define CHANGE(db, sql, ...)                                                                                \
-	change(db, sql, sizeof((const char *[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *) - 1,               \
-	       (const char *const *)((const char *[]){ NULL, ##__VA_ARGS__ } + 1))
 
 struct guid
 guid_new(void)
@@ -146,7 +137,7 @@ static const char meta_schema[] =
 	" user_access INT, opaque INT, model TEXT, owner TEXT, family TEXT, binding TEXT, fork TEXT, fork1 TEXT, base_guid TEXT,"
 	" last_full_guid TEXT, restored_base TEXT, pending TEXT, base_lsn TEXT, last_full_lsn TEXT, chain_origin TEXT,"
 	" next_log TEXT, redo TEXT, redo_fork TEXT, fork1_lsn TEXT, created INT, pending_type TEXT, pages_checked INT,"
-	" pages_bad INT, standby TEXT, redo_at INT, compat INT);"
+	" pages_bad INT, standby TEXT, redo_at INT, compat INT, ag TEXT);"
 	"CREATE TABLE IF NOT EXISTS file(db INT, file_id INT, type TEXT, name TEXT, path TEXT UNIQUE, PRIMARY KEY(db, file_id));"
 	"CREATE TABLE IF NOT EXISTS history(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, type TEXT, recovery INT, at INT,"
 	" set_guid TEXT, family TEXT, first TEXT, last TEXT, login TEXT, replace INT, stop_at TEXT, devices INT);"
@@ -215,6 +206,7 @@ row_of(TALLOC_CTX *mem, sqlite3_stmt *st)
 	r->standby = dup_text(r, st, 26);
 	r->redo_at = sqlite3_column_int64(st, 27);
 	r->compat = sqlite3_column_int(st, 28);
+	r->ag = dup_text(r, st, 29);
 	return r;
 }
 
@@ -246,26 +238,27 @@ db_save(struct engine *e, const struct db_row *r)
 	return CHANGE(e->meta,
 		"INSERT INTO db(name, state, user_access, opaque, model, owner, family, binding, fork, fork1, base_guid, last_full_guid,"
 		" restored_base, pending, base_lsn, last_full_lsn, chain_origin, next_log, redo, redo_fork, fork1_lsn, created,"
-		" pending_type, pages_checked, pages_bad, standby, redo_at, compat)"
+		" pending_type, pages_checked, pages_bad, standby, redo_at, compat, ag)"
 		" VALUES(?,CAST(? AS INT),CAST(? AS INT),CAST(? AS INT),?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,CAST(? AS INT),?,CAST(? AS INT),"
-		" CAST(? AS INT),?,CAST(? AS INT),CAST(? AS INT)) ON CONFLICT(name) DO UPDATE SET state=excluded.state, user_access=excluded.user_access,"
+		" CAST(? AS INT),?,CAST(? AS INT),CAST(? AS INT),?) ON CONFLICT(name) DO UPDATE SET state=excluded.state, user_access=excluded.user_access,"
 		" opaque=excluded.opaque, model=excluded.model, owner=excluded.owner, family=excluded.family, binding=excluded.binding,"
 		" fork=excluded.fork, fork1=excluded.fork1, base_guid=excluded.base_guid, last_full_guid=excluded.last_full_guid,"
 		" restored_base=excluded.restored_base, pending=excluded.pending, base_lsn=excluded.base_lsn,"
 		" last_full_lsn=excluded.last_full_lsn, chain_origin=excluded.chain_origin, next_log=excluded.next_log,"
 		" redo=excluded.redo, redo_fork=excluded.redo_fork, fork1_lsn=excluded.fork1_lsn, created=excluded.created,"
 		" pending_type=excluded.pending_type, pages_checked=excluded.pages_checked, pages_bad=excluded.pages_bad,"
-		" standby=excluded.standby, redo_at=excluded.redo_at, compat=excluded.compat",
+		" standby=excluded.standby, redo_at=excluded.redo_at, compat=excluded.compat, ag=excluded.ag",
 		r->name, numbers[0], numbers[1], numbers[2], r->model, r->owner, guid_text(r->family).s, guid_text(r->binding).s,
 		guid_text(r->fork).s, guid_text(r->fork1).s, guid_text(r->base_guid).s, guid_text(r->last_full_guid).s,
 		guid_text(r->restored_base).s, guid_text(r->pending).s, lsn_text(r->base_lsn).s, lsn_text(r->last_full_lsn).s,
 		lsn_text(r->chain_origin).s, lsn_text(r->next_log).s, lsn_text(r->redo).s, guid_text(r->redo_fork).s,
-		lsn_text(r->fork1_lsn).s, numbers[3], pending, numbers[4], numbers[5], r->standby, numbers[6], numbers[7]);
+		lsn_text(r->fork1_lsn).s, numbers[3], pending, numbers[4], numbers[5], r->standby, numbers[6], numbers[7], r->ag);
 }
 
 static int
 engine_close(struct engine *e)
 {
+	ag_end(e);
 	sqlite3_close(e->meta);
 	pthread_mutex_destroy(&e->lock);
 	pthread_mutex_destroy(&e->knobs_lock);
@@ -338,6 +331,7 @@ engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct
 	load_knobs(e);
 	/* What was becoming ONLINE when the server died waits for RECOVERY to be asked for again (4347). */
 	run_sql(e->meta, "UPDATE db SET state = 1, pending_type = 'R' WHERE state = 2");
+	ag_begin(e);
 	return e;
 }
 
@@ -575,6 +569,11 @@ engine_drop(struct engine *e, const char *database, const struct engine_out *out
 		say(out, 3701, 1, 11, "Cannot drop the database '%s', because it does not exist or you do not have permission.", database);
 		goto out;
 	}
+	if (r->ag != NULL) {
+		say(out, 3752, 1, 16, "The database '%s' is currently joined to an availability group.  Before you can drop the database, you need to remove it "
+		    "from the availability group.", database);
+		goto out;
+	}
 	for (struct running *x = e->running; x != NULL; x = x->next)
 		busy = busy || x->database_id == r->id + 4;
 	if (busy || has_guests(e, r->id + 4, out->session_id)) {
@@ -607,6 +606,10 @@ engine_alter(struct engine *e, const char *database, const char *option, const c
 		    "not in a state that allows access checks.", database);
 	} else if (r->state == 1 || r->standby != NULL) {
 		say(out, 5052, 1, 16, "ALTER DATABASE is not permitted while a database is in the %s state.", r->standby == NULL ? "Restoring" : "Standby");
+	} else if (r->ag != NULL && (strcasecmp(option, "RECOVERY") == 0 || strcasecmp(option, "SINGLE_USER") == 0)) {
+		say(out, 1468, 1, 16, "The operation cannot be performed on database \"%s\" because it is involved in a database mirroring session or an "
+		    "availability group. Some operations are not allowed on a database that is participating in a database mirroring session or in an "
+		    "availability group.", database);
 	} else {
 		if (strcasecmp(option, "RECOVERY") == 0)
 			r->model = talloc_strdup(r, strcasecmp(value, "BULK_LOGGED") == 0 ? "BULK-LOGGED" : value);
@@ -683,6 +686,21 @@ static const char catalogue_schema[] =
 	" user_name NVARCHAR, backup_set_id INT, restore_type NVARCHAR, replace BIT, recovery BIT, stop_at DATETIME, device_count INT);"
 	"CREATE TABLE msdb.backupset(backup_set_id INT, backup_set_uuid UNIQUEIDENTIFIER, first_lsn NUMERIC25, last_lsn NUMERIC25,"
 	" family_guid UNIQUEIDENTIFIER, database_name NVARCHAR COLLATE TSQL, type NVARCHAR);"
+	"CREATE TABLE sys.availability_groups(group_id UNIQUEIDENTIFIER, name NVARCHAR COLLATE TSQL);"
+	"CREATE TABLE sys.availability_replicas(replica_id UNIQUEIDENTIFIER, group_id UNIQUEIDENTIFIER, replica_server_name NVARCHAR COLLATE TSQL,"
+	" endpoint_url NVARCHAR, availability_mode INT, availability_mode_desc NVARCHAR, seeding_mode INT, seeding_mode_desc NVARCHAR);"
+	"CREATE TABLE sys.availability_databases_cluster(group_id UNIQUEIDENTIFIER, group_database_id UNIQUEIDENTIFIER, database_name NVARCHAR COLLATE TSQL);"
+	"CREATE TABLE sys.dm_hadr_availability_replica_states(replica_id UNIQUEIDENTIFIER, group_id UNIQUEIDENTIFIER, is_local BIT, role INT, role_desc NVARCHAR,"
+	" connected_state INT, connected_state_desc NVARCHAR, synchronization_health INT, synchronization_health_desc NVARCHAR);"
+	"CREATE TABLE sys.dm_hadr_database_replica_states(database_id INT, group_id UNIQUEIDENTIFIER, replica_id UNIQUEIDENTIFIER,"
+	" group_database_id UNIQUEIDENTIFIER, is_local BIT, is_primary_replica BIT, synchronization_state INT, synchronization_state_desc NVARCHAR,"
+	" synchronization_health INT, synchronization_health_desc NVARCHAR, database_state INT, database_state_desc NVARCHAR, is_suspended BIT,"
+	" suspend_reason_desc NVARCHAR, last_hardened_lsn NUMERIC25, last_redone_lsn NUMERIC25, log_send_queue_size BIGINT, redo_queue_size BIGINT,"
+	" redo_rate BIGINT, secondary_lag_seconds BIGINT);"
+	"CREATE TABLE sys.dm_hadr_automatic_seeding(ag_id UNIQUEIDENTIFIER, ag_db_id UNIQUEIDENTIFIER, ag_remote_replica_id UNIQUEIDENTIFIER,"
+	" start_time DATETIME, completion_time DATETIME, current_state NVARCHAR, performed_seeding BIT, failure_state INT, failure_state_desc NVARCHAR);"
+	"CREATE TABLE sys.dm_hadr_physical_seeding_stats(local_database_name NVARCHAR, remote_machine_name NVARCHAR, transferred_size_bytes BIGINT,"
+	" database_size_bytes BIGINT, start_time_utc DATETIME, estimate_time_complete_utc DATETIME, failure_message NVARCHAR);"
 	"CREATE TABLE msdb.suspect_pages(database_id INT, file_id INT, page_id BIGINT, event_type INT);";
 
 sqlite3 *
@@ -701,6 +719,10 @@ engine_connect(struct engine *e, const char *database, const struct engine_out *
 		r = db_load(e, mem, database);
 		if (r == NULL)
 			say(out, 911, 1, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", database);
+		else if (r->state == 1 && r->ag != NULL)
+			say(out, 976, 1, 14, "The target database, '%s', is participating in an availability group and is currently not accessible for queries. "
+			    "Either data movement is suspended or the availability replica is not enabled for read access. To allow read-only access to this and "
+			    "other databases in the availability group, enable read access to one or more secondary availability replicas in the group.", database);
 		else if (r->state == 1)
 			say(out, 927, 2, 14, "Database '%s' cannot be opened. It is in the middle of a restore.", database);
 		else if (r->state == 2)
@@ -780,12 +802,13 @@ fill_database(sqlite3 *db, const struct db_row *r)
 {
 	static const char *const states[] = { "ONLINE", "RESTORING", "RECOVERING" };
 	static const char *const accesses[] = { "MULTI_USER", "SINGLE_USER", "RESTRICTED_USER" };
+	int shown = r->ag != NULL ? 0 : r->state; /* a joined secondary is ONLINE, though nobody may enter */
 	char id[16], state[8], access[8], compat[8], when[32];
 	struct guid_text g1, g2;
 	struct lsn_text l1;
 
 	snprintf(id, sizeof(id), "%d", r->id + 4);
-	snprintf(state, sizeof(state), "%d", r->state);
+	snprintf(state, sizeof(state), "%d", shown);
 	snprintf(access, sizeof(access), "%d", r->user_access == 1 ? 1 : r->user_access == 2 ? 2 : 0);
 	snprintf(compat, sizeof(compat), "%d", r->compat);
 	CHANGE(db, "INSERT INTO sys.databases(name, database_id, state, state_desc, is_in_standby, is_read_only, user_access,"
@@ -793,7 +816,7 @@ fill_database(sqlite3 *db, const struct db_row *r)
 		" is_broker_enabled, is_trustworthy_on, owner_sid, create_date, collation_name, page_verify_option, is_auto_close_on)"
 		" VALUES(?, CAST(? AS INT), CAST(? AS INT), ?, ? IS NOT NULL, ? IS NOT NULL, CAST(? AS INT), ?, CASE ? WHEN 'FULL' THEN 1 WHEN 'SIMPLE' THEN 3 ELSE 2 END,"
 		" ?, CAST(? AS INT), 0, 0, 0, 0, 0, CAST(? AS BLOB), ?, 'SQL_Latin1_General_CP1_CI_AS', 2, 0)",
-		r->name, id, state, states[r->state], r->standby, r->standby, access, accesses[access[0] - '0'], r->model, r->model, compat,
+		r->name, id, state, states[shown], r->standby, r->standby, access, accesses[access[0] - '0'], r->model, r->model, compat,
 		r->owner, iso(when, r->created));
 	CHANGE(db, "INSERT INTO sys.database_recovery_status(database_id, family_guid, recovery_fork_guid, last_log_backup_lsn)"
 		" VALUES(CAST(? AS INT), ?, ?, ?)", id, r->state == 1 ? NULL : guid_or_null(&g1, r->family),
@@ -813,7 +836,7 @@ fill_files(struct engine *e, sqlite3 *db, const struct db_row *r)
 	snprintf(id, sizeof(id), "%d", r->id + 4);
 	st = ASK(e->meta, &step, "SELECT file_id, type, name, path FROM file WHERE db = CAST(? AS INT)", own);
 	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st)) {
-		bool is_data = ((const char *)sqlite3_column_text(st, 1))[0] == 'D', restoring = r->state == 1;
+		bool is_data = ((const char *)sqlite3_column_text(st, 1))[0] == 'D', restoring = r->state == 1 && r->ag == NULL;
 
 		CHANGE(db, "INSERT INTO sys.master_files VALUES(CAST(? AS INT), CAST(? AS INT), CAST(? AS INT), ?, CAST(? AS INT), ?, ?, 1024,"
 			" ?, ?, ?, ?, NULL)", id, (const char *)sqlite3_column_text(st, 0), is_data ? "0" : "1", is_data ? "ROWS" : "LOG",
@@ -888,7 +911,9 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 {
 	static const char *const tables[] = { "sys.databases", "sys.master_files", "sys.database_recovery_status", "sys.dm_exec_requests",
 		"sys.dm_exec_sessions", "sys.server_principals", "sys.tables", "sys.objects", "sys.schemas", "sys.columns", "sys.indexes",
-		"sys.index_columns", "sys.triggers", "sys.database_principals", "msdb.restorehistory", "msdb.backupset" };
+		"sys.index_columns", "sys.triggers", "sys.database_principals", "msdb.restorehistory", "msdb.backupset", "sys.availability_groups",
+		"sys.availability_replicas", "sys.availability_databases_cluster", "sys.dm_hadr_availability_replica_states",
+		"sys.dm_hadr_database_replica_states", "sys.dm_hadr_automatic_seeding", "sys.dm_hadr_physical_seeding_stats" };
 	TALLOC_CTX *mem = talloc_new(NULL);
 	char sql[80];
 	sqlite3_stmt *st;
@@ -913,6 +938,7 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 	sqlite3_finalize(st);
 	fill_history(e, db);
 	fill_server(e, db);
+	ag_fill(e, db);
 	pthread_mutex_unlock(&e->lock);
 	talloc_free(mem);
 	return run_sql(db, own_objects);
@@ -1277,7 +1303,7 @@ login_fact(struct engine *e, const char *login, const char *sql)
 	int step;
 
 	pthread_mutex_lock(&e->lock);
-	st = ask(e->meta, sql, 1, &login, &step);
+	st = ask_sql(e->meta, sql, 1, &login, &step);
 	is = st != NULL && step == SQLITE_ROW && sqlite3_column_int(st, 0) != 0;
 	sqlite3_finalize(st);
 	pthread_mutex_unlock(&e->lock);

@@ -181,6 +181,24 @@ bool engine_restore(struct engine *e, const struct engine_restore *r, const stru
 /* curcmd of DONE after the statement, as captured from SQL Server 2022 where known. */
 int engine_curcmd(const struct engine_restore *r);
 
+/* ---- availability groups ------------------------------------------------------------------------------------- */
+
+/*
+ * Instances whose folders stand side by side can form groups; what they know of one another is in a file
+ * beside the folders. A thread of each instance seeds, joins and rolls forward what it is secondary of.
+ */
+struct engine_replica { const char *server, *endpoint; bool automatic_seeding, synchronous; };
+
+enum engine_ag_verb { ENGINE_AG_JOIN, ENGINE_AG_GRANT, ENGINE_AG_ADD, ENGINE_AG_REMOVE, ENGINE_AG_FAILOVER, ENGINE_AG_FORCE, ENGINE_AG_DROP,
+	              ENGINE_AG_MODIFY };
+
+bool engine_ag_create(struct engine *e, const char *group, const struct engine_replica *replicas, size_t n, const struct engine_out *out);
+/* what: the database of ADD and REMOVE; replica: of MODIFY. */
+bool engine_ag_do(struct engine *e, const char *group, enum engine_ag_verb verb, const char *what, const struct engine_replica *replica,
+                  const struct engine_out *out);
+/* ALTER DATABASE … SET HADR AVAILABILITY GROUP = group, or HADR OFF when that is NULL. */
+bool engine_ag_join_database(struct engine *e, const char *database, const char *group, const struct engine_out *out);
+
 /* ---- knobs for tests --------------------------------------------------------------------------------------- */
 
 /*

@@ -68,6 +68,8 @@ was_ordered_to_fail(struct work *w, int now)
 
 	if (is_due_once(w, KNOB_CRASH, "crash", now))
 		kill(getpid(), SIGKILL);
+	if (is_due_once(w, KNOB_FAILOVER, "failover", now))
+		ag_fail_over(w->e);
 	if (number <= 0 || now < knob(w->e, KNOB_FAIL_AT))
 		return false;
 	say_ordered(w->out, number, w->r->database, w->r->n_devices == 0 ? NULL : w->r->devices[0], now);
@@ -302,6 +304,20 @@ on_conflict(void *ctx, int kind, sqlite3_changeset_iter *iter)
 	return kind == SQLITE_CHANGESET_DATA || kind == SQLITE_CHANGESET_CONFLICT ? SQLITE_CHANGESET_REPLACE : SQLITE_CHANGESET_OMIT;
 }
 
+bool
+apply_changes(sqlite3 *db, int kind, const void *data, int len)
+{
+	char *sql;
+
+	if (kind == RECORD_DDL) {
+		sql = talloc_strndup(NULL, data, (size_t)len);
+		run_sql(db, sql);
+		talloc_free(sql);
+		return true;
+	}
+	return kind != RECORD_CHANGES || sqlite3changeset_apply(db, len, (void *)(uintptr_t)data, NULL, on_conflict, NULL) == SQLITE_OK;
+}
+
 /* STOPATMARK = 'lsn:…' takes that record along, STOPBEFOREMARK does not; a name stands around its transaction. */
 static bool
 is_past_mark(const struct replay *p, uint8_t kind)
@@ -327,10 +343,7 @@ apply_record(struct replay *p, uint8_t kind, int64_t at)
 		p->stopped_at = (struct lsn){ VLF_SEQ, p->first_block, 1 };
 		return;
 	}
-	if (kind == RECORD_DDL)
-		run_sql(p->db, talloc_strndup(p->w->mem, (const char *)p->record, p->record_len));
-	else if (kind == RECORD_CHANGES &&
-	         sqlite3changeset_apply(p->db, (int)p->record_len, p->record, NULL, on_conflict, NULL) != SQLITE_OK)
+	if (!apply_changes(p->db, kind, p->record, (int)p->record_len))
 		p->failed = true;
 	if (kind == RECORD_DDL || kind == RECORD_CHANGES)
 		p->newest = at;

@@ -739,6 +739,8 @@ may_back_up(struct engine *e, const struct db_row *r, const struct engine_backup
 		say(out, 3147, 1, 16, "Backup and restore operations are not allowed on database tempdb.");
 	else if (r == NULL)
 		say(out, 911, 11, 16, "Database '%s' does not exist. Make sure that the name is entered correctly.", b->database);
+	else if (r->state == 1 && r->ag != NULL)
+		say_ordered(out, 3059, NULL, NULL, 0);
 	else if (r->state == 1)
 		say_ordered(out, 927, r->name, NULL, 0);
 	else if (r->state == 2)

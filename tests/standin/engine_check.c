@@ -75,6 +75,10 @@ target_is_free(struct work *w)
 		    "master database be used when performing this operation.", row->name);
 		return false;
 	}
+	if (row->ag != NULL) {
+		say_ordered(w->out, ag_is_primary(w->e, row->ag) ? 3104 : 3059, row->name, NULL, 0);
+		return false;
+	}
 	for (const struct running *r = w->e->running; r != NULL; r = r->next)
 		if (r->database_id == row->id + 4) {
 			say_ordered(w->out, 3101, NULL, NULL, 0);

@@ -52,6 +52,10 @@ struct engine {
 	const struct engine_release *release;
 	long knob[KNOBS_MAX], ordered[KNOBS_MAX]; /* as set, and as the file faults overrides it */
 	struct timespec faults_seen;              /* the file's time when it was read */
+	char *ag_path;                            /* of what instances side by side know of their groups */
+	pthread_t ag_thread;
+	bool ag_runs;
+	volatile bool ag_stop;
 };
 
 /* A database's row, read and written as a whole under the lock. Text fields are talloc'd on the row. */
@@ -67,6 +71,7 @@ struct db_row {
 	char *standby;   /* undo file of a database in STANDBY, else NULL */
 	int64_t redo_at; /* when the newest commit was made that is in a database being restored; ms */
 	int compat;
+	char *ag;        /* availability group that it is in, or NULL; RESTORING and in one: a joined secondary */
 };
 
 /* NULL when there is no such database. */
@@ -84,6 +89,15 @@ bool log_prepare(sqlite3 *db);
 /* Opens a database file with schema dbo and our collation; read-only ones are opened immutable. */
 sqlite3 *file_open(const char *path, bool read_only);
 bool run_sql(sqlite3 *db, const char *sql);
+
+/* One statement with text parameters (NULL is NULL); returns it stepped once, or NULL. */
+sqlite3_stmt *ask_sql(sqlite3 *db, const char *sql, size_t n, const char *const *params, int *step);
+bool change_sql(sqlite3 *db, const char *sql, size_t n, const char *const *params);
+#define PARAMS(...)                                                                                         \
+	sizeof((const char *[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *) - 1,                               \
+	(const char *const *)((const char *[]){ NULL, ##__VA_ARGS__ } + 1)
+#define ASK(db, step, sql, ...) ask_sql(db, sql, PARAMS(__VA_ARGS__), step)
+#define CHANGE(db, sql, ...) change_sql(db, sql, PARAMS(__VA_ARGS__))
 
 void say(const struct engine_out *out, int number, int state, int severity, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
@@ -121,6 +135,16 @@ struct history {
 bool history_add(struct engine *e, const struct history *h);
 
 long knob(struct engine *e, enum knob k);
+
+/* Availability groups: begin and end with the engine; fill adds the views' rows (under the lock). */
+void ag_begin(struct engine *e);
+void ag_end(struct engine *e);
+void ag_fill(struct engine *e, sqlite3 *db);
+bool ag_is_primary(struct engine *e, const char *group);
+void ag_fail_over(struct engine *e); /* as ordered: another replica becomes the primary of each group of ours */
+
+/* Changes by another's log: what SQLite calls a conflict (a row that is not as it was) is settled as RESTORE LOG does. */
+bool apply_changes(sqlite3 *db, int kind, const void *data, int len);
 
 /* Says what was ordered for that number, in the catalogue's own words. */
 void say_ordered(const struct engine_out *out, long number, const char *database, const char *device, int percent);

@@ -24,7 +24,7 @@
  * source at that point. SEED repeats a run; LONG=1 plays 10,000 lives.
  */
 
-enum { SETS_MAX = 64, COMMITS_MAX = 400, BRANCHES_MAX = 64, LIVES = 25, LONG_LIVES = 10000, STEPS = 22, ATTEMPTS = 26 };
+enum { SETS_MAX = 64, COMMITS_MAX = 400, BRANCHES_MAX = 64, LIVES = 20, LONG_LIVES = 10000, STEPS = 22, ATTEMPTS = 26 };
 
 /* A branch of the source's history: where it left its parent. */
 struct branch { int parent; struct lsn from; };
@@ -625,6 +625,7 @@ restore_at_source(struct world *w)
 static void
 be_born(struct world *w, int family)
 {
+	int64_t at = tick(w);
 	struct engine_out out;
 
 	drop(w, w->source);
@@ -633,9 +634,7 @@ be_born(struct world *w, int family)
 	change(w, "CREATE TABLE dbo.a(id INTEGER PRIMARY KEY, v TEXT, body BLOB)", true);
 	change(w, "CREATE TABLE dbo.b(k TEXT PRIMARY KEY, v TEXT)", true);
 	w->s = (struct shadow){ .life = ONLINE, .family = family, .branch = new_branch(w, -1, (struct lsn){ 0 }), .rows = talloc_strdup(w->mem, ""),
-		.since = w->n_commits };
-	/* The tables' own making is the first commit. */
-	w->s.newest = tick(w);
+		.since = w->n_commits, .newest = at };
 }
 
 static void
@@ -666,6 +665,8 @@ one_life(struct world *w)
 
 		if (w->t.life != ONLINE)
 			aim_into_log(w, &a);
+		/* Where a stop left a database cannot be seen while it stands by. */
+		a.standby = a.standby && a.stop == 0;
 		attempt(w, w->target, &w->t, &a);
 		if ((w->t.life == ONLINE && chance(w, 2) == 0) || chance(w, 30) == 0) {
 			drop(w, w->target);

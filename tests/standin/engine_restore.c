@@ -154,6 +154,9 @@ complete(struct work *w, char type, const struct rolled *to)
 	if (lsn_is_null(w->set->fork_point_lsn) || lsn_compare(to->redo, w->set->fork_point_lsn) > 0)
 		w->row->redo_fork = w->set->recovery_fork_id;
 	w->row->chain_origin = w->set->log_chain_origin;
+	/* As it was when the set was taken, not when its base was. */
+	if (w->set->recovery_model != NULL)
+		w->row->model = talloc_strdup(w->row, w->set->recovery_model);
 	w->row->pending_type = 0;
 	w->row->pending = (struct guid){ { 0 } };
 	if (type == 'D')

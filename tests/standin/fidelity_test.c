@@ -14,28 +14,13 @@
 
 #include "tests/standin/engine.h"
 #include "tests/standin/mssqlbak_write.h"
-#include "tests/standin/tsql_run.h"
+#include "tests/standin/teller.h"
 
 /*
  * Which tokens a statement is answered with: every message's number, state and class, every DONE's status and
  * command. The rows are the list of what is known of SQL Server's RESTORE; where each is known from stands in
  * README.md beside this.
- *
- * Tokens as written here: E number.state.class an ERROR, I number.state an INFO (class 0), C a result's number of
- * columns, R its rows, D status:command a DONE (1 more, 2 error, 16 count).
  */
-
-enum { TOKENS_MAX = 4096 };
-
-struct teller {
-	char tokens[TOKENS_MAX], text[1024]; /* text: of the first error, else of the last message */
-	size_t rows;
-	struct { bool there; int status, curcmd; } held;
-	bool had_error;
-	const struct tds_column *columns;
-	char *names; /* "name:kind:size name:…" of the newest result */
-	char *first_row;
-};
 
 struct world {
 	TALLOC_CTX *mem;
@@ -43,112 +28,6 @@ struct world {
 	struct engine *source, *target;
 	struct teller told;
 };
-
-/* ---- listening -------------------------------------------------------------------------------------------------- */
-
-static void
-add(struct teller *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void
-add(struct teller *t, const char *fmt, ...)
-{
-	size_t n = strlen(t->tokens);
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (n > 0 && n + 1 < TOKENS_MAX)
-		t->tokens[n++] = ' ';
-	vsnprintf(t->tokens + n, TOKENS_MAX - n, fmt, ap);
-	va_end(ap);
-}
-
-static void
-release(struct teller *t, bool more)
-{
-	if (t->rows > 0)
-		add(t, "R%zu", t->rows);
-	t->rows = 0;
-	if (t->held.there)
-		add(t, "D%d:%d", t->held.status | more, t->held.curcmd);
-	t->held.there = false;
-}
-
-static void
-on_note(void *ctx, int number, int state, int severity, int line, const char *text)
-{
-	struct teller *t = ctx;
-
-	(void)line;
-	release(t, true);
-	if (severity > 10)
-		add(t, "E%d.%d.%d", number, state, severity);
-	else
-		add(t, "I%d.%d", number, state);
-	if (!t->had_error)
-		snprintf(t->text, sizeof(t->text), "%s", text);
-	t->had_error = t->had_error || severity > 10;
-}
-
-static void
-on_columns(void *ctx, const struct tds_column *columns, size_t n)
-{
-	struct teller *t = ctx;
-
-	release(t, true);
-	add(t, "C%zu", n);
-	talloc_free(t->names);
-	t->names = talloc_strdup(NULL, "");
-	for (size_t i = 0; i < n; i++)
-		t->names = talloc_asprintf_append_buffer(t->names, "%s:%d:%d ", columns[i].name, columns[i].type.kind, columns[i].type.size);
-}
-
-static bool
-on_row(void *ctx, const struct tds_value *values, size_t n)
-{
-	struct teller *t = ctx;
-
-	if (t->rows++ == 0) {
-		talloc_free(t->first_row);
-		t->first_row = talloc_strdup(NULL, "");
-		for (size_t i = 0; i < n; i++)
-			t->first_row = talloc_asprintf_append_buffer(t->first_row, "%.*s|", values[i].shape == TDS_TEXT ? (int)values[i].len : 4,
-				values[i].shape == TDS_TEXT ? (const char *)values[i].mem : "NULL");
-	}
-	return true;
-}
-
-static void
-on_done(void *ctx, int curcmd, bool has_count, uint64_t rows, bool error)
-{
-	struct teller *t = ctx;
-
-	(void)rows;
-	release(t, true);
-	t->held.there = true;
-	t->held.status = (error ? 2 : 0) | (has_count ? 16 : 0);
-	t->held.curcmd = curcmd;
-}
-
-static void
-on_done_more(void *ctx, int curcmd)
-{
-	add(ctx, "D1:%d", curcmd);
-}
-
-static void
-on_use(void *ctx, const char *now, const char *before)
-{
-	(void)ctx;
-	(void)now;
-	(void)before;
-}
-
-static bool
-on_cancelled(void *ctx)
-{
-	(void)ctx;
-	return false;
-}
 
 /* ---- doing ---------------------------------------------------------------------------------------------------------- */
 
@@ -166,27 +45,18 @@ filled(struct world *w, const char *text)
 static struct tsql_session *
 session(struct world *w, struct engine *e, const char *login)
 {
-	static struct tsql_replies replies = { .note = on_note, .columns = on_columns, .row = on_row, .done = on_done, .done_more = on_done_more,
-		.use = on_use, .cancelled = on_cancelled };
 	struct err err = { 0 };
-	struct tsql_session *s;
+	struct tsql_session *s = teller_session(w->mem, &w->told, e, login, 60, &err);
 
-	replies.ctx = &w->told;
-	s = tsql_session_new(w->mem, e, &replies, login, NULL, &err);
 	if (s == NULL)
 		fail_msg("%s: %s", login, err.text);
-	s->spid = 60;
 	return s;
 }
 
 static void
 say_sql(struct world *w, struct tsql_session *s, const char *sql)
 {
-	w->told.tokens[0] = w->told.text[0] = '\0';
-	w->told.had_error = w->told.held.there = false;
-	w->told.rows = 0;
-	tsql_run(s, filled(w, sql));
-	release(&w->told, false);
+	teller_run(&w->told, s, filled(w, sql));
 }
 
 static void
@@ -715,11 +585,10 @@ static int
 end_world(void **state)
 {
 	struct world *w = *state;
-	char *command = talloc_asprintf(w, getenv("KEEP") != NULL ? "true %s" : "rm -rf %s", w->dir);
+	char *command = talloc_asprintf(w, "rm -rf '%s'", w->dir);
 	int status = system(command);
 
-	talloc_free(w->told.names);
-	talloc_free(w->told.first_row);
+	teller_end(&w->told);
 	talloc_free(w);
 	return status;
 }

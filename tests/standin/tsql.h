@@ -59,7 +59,7 @@ enum tsql_kind {
 	TSQL_CREATE_LOGIN, TSQL_ALTER_LOGIN, TSQL_DROP_LOGIN, TSQL_ROLE_MEMBER,
 	TSQL_CREATE_USER, TSQL_ALTER_USER, TSQL_DROP_USER, TSQL_GRANT, TSQL_REVOKE, TSQL_AUTHORIZATION,
 	TSQL_CREATE_TRIGGER, TSQL_DROP_TRIGGER, TSQL_ENABLE_TRIGGER, TSQL_DISABLE_TRIGGER,
-	TSQL_KILL, TSQL_DBCC, TSQL_NOTHING,
+	TSQL_AVAILABILITY, TSQL_KILL, TSQL_DBCC, TSQL_NOTHING,
 };
 
 /* "name = value" in a WITH list, or a bare word (value NULL). */
@@ -113,6 +113,12 @@ struct tsql_variable {
 	struct tsql_sql value;   /* text NULL when there is none */
 };
 
+/* One REPLICA ON of an availability group. */
+struct tsql_replica {
+	const char *server, *endpoint;
+	bool automatic_seeding, asynchronous;
+};
+
 struct tsql_statement {
 	enum tsql_kind kind;
 	int line;
@@ -138,6 +144,8 @@ struct tsql_statement {
 	struct tsql_option *options; /* ALTER DATABASE SET, CREATE LOGIN, DBCC */
 	size_t n_options;
 	struct tsql_media *media;
+	struct tsql_replica *replicas;
+	size_t n_replicas;
 	struct tsql_variable *variables; /* DECLARE, SET @v */
 	size_t n_variables;
 	struct tsql_argument *arguments; /* EXEC, RAISERROR, THROW */

@@ -358,8 +358,13 @@ parse_database_option(struct parser *p, struct tsql_statement *st)
 		return syntax_error(p);
 	p->at++;
 	o->name = upper(p, t->text);
-	if (strcmp(o->name, "HADR") == 0 || strcmp(o->name, "PARTNER") == 0)
-		return parse_error(p, 102, "Incorrect syntax near '%s'.", t->text); /* there are no groups here */
+	if (strcmp(o->name, "PARTNER") == 0)
+		return parse_error(p, 102, "Incorrect syntax near '%s'.", t->text); /* there is no mirroring here */
+	if (strcmp(o->name, "HADR") == 0) {
+		if (accept_word(p, "off"))
+			return true;
+		return accept_words(p, "availability", "group") && expect_sign(p, "=") && (o->value = expect_identifier(p)) != NULL ? true : syntax_error(p);
+	}
 	accept_sign(p, "=");
 	t = peek(p);
 	if ((t->kind == TSQL_WORD && !at_word(p, "with") && !at_word(p, "select")) || t->kind == TSQL_NUMBER ||
@@ -464,6 +469,8 @@ parse_create(struct parser *p, struct tsql_statement *st)
 {
 	bool unique;
 
+	if (accept_words(p, "availability", "group"))
+		return parse_create_availability(p, st);
 	if (accept_word(p, "database"))
 		return parse_create_database(p, st);
 	if (accept_word(p, "table"))
@@ -486,6 +493,8 @@ parse_create(struct parser *p, struct tsql_statement *st)
 bool
 parse_alter(struct parser *p, struct tsql_statement *st)
 {
+	if (accept_words(p, "availability", "group"))
+		return parse_alter_availability(p, st);
 	if (accept_word(p, "database"))
 		return parse_alter_database(p, st);
 	if (accept_word(p, "login"))
@@ -512,6 +521,8 @@ parse_drop(struct parser *p, struct tsql_statement *st)
 		{ "user", TSQL_DROP_USER }, { "trigger", TSQL_DROP_TRIGGER },
 	};
 
+	if (accept_words(p, "availability", "group"))
+		return parse_drop_availability(p, st);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!accept_word(p, kinds[i].word))
 			continue;

@@ -625,7 +625,7 @@ f_serverproperty(sqlite3_context *c, int n, sqlite3_value **v)
 	const char *name = TEXT(v[0]);
 	static const struct { const char *name, *text; int number; } known[] = {
 		{ "ProductVersion", NULL, -1 }, { "ProductLevel", "RTM", 0 }, { "Edition", "Stand-in Edition (64-bit)", 0 },
-		{ "EngineEdition", NULL, 3 }, { "ProductMajorVersion", NULL, -2 }, { "IsHadrEnabled", NULL, 0 },
+		{ "EngineEdition", NULL, 3 }, { "ProductMajorVersion", NULL, -2 }, { "IsHadrEnabled", NULL, 1 },
 		{ "Collation", "SQL_Latin1_General_CP1_CI_AS", 0 }, { "IsIntegratedSecurityOnly", NULL, 0 }, { "IsClustered", NULL, 0 },
 	};
 

@@ -94,4 +94,9 @@ bool parse_insert(struct parser *p, struct tsql_statement *st);
 bool parse_update(struct parser *p, struct tsql_statement *st);
 bool parse_delete(struct parser *p, struct tsql_statement *st);
 
+/* Behind CREATE, ALTER, DROP AVAILABILITY GROUP. */
+bool parse_create_availability(struct parser *p, struct tsql_statement *st);
+bool parse_alter_availability(struct parser *p, struct tsql_statement *st);
+bool parse_drop_availability(struct parser *p, struct tsql_statement *st);
+
 #endif

@@ -1095,8 +1095,34 @@ database_statement(struct tsql_session *s, const struct tsql_statement *st)
 	if (st->kind == TSQL_DROP_DATABASE)
 		return st->if_exists && engine_database_id(s->e, name) == 0 ? true : engine_drop(s->e, name, &out);
 	for (size_t i = 0; i < st->n_options && good; i++)
-		good = engine_alter(s->e, name, st->options[i].name, st->options[i].value == NULL ? "" : st->options[i].value, &out);
+		good = strcmp(st->options[i].name, "HADR") == 0 ? engine_ag_join_database(s->e, name, st->options[i].value, &out) : engine_alter(s->e, name, st->options[i].name, st->options[i].value == NULL ? "" : st->options[i].value, &out);
 	return good;
+}
+
+static bool
+availability_statement(struct tsql_session *s, const struct tsql_statement *st)
+{
+	static const struct { const char *word; enum engine_ag_verb verb; } verbs[] = {
+		{ "join", ENGINE_AG_JOIN }, { "grant", ENGINE_AG_GRANT }, { "add", ENGINE_AG_ADD }, { "remove", ENGINE_AG_REMOVE },
+		{ "failover", ENGINE_AG_FAILOVER }, { "force_failover_allow_data_loss", ENGINE_AG_FORCE }, { "drop", ENGINE_AG_DROP },
+		{ "modify", ENGINE_AG_MODIFY },
+	};
+	enum { REPLICAS_MAX = 9 }; /* the product's own limit */
+	struct engine_replica replicas[REPLICAS_MAX];
+	struct engine_out out = out_of(s);
+
+	if (!server_admin_only(s, st))
+		return false;
+	for (size_t i = 0; i < st->n_replicas && i < REPLICAS_MAX; i++)
+		replicas[i] = (struct engine_replica){ st->replicas[i].server, st->replicas[i].endpoint, st->replicas[i].automatic_seeding,
+			!st->replicas[i].asynchronous };
+	if (strcmp(st->word, "create") == 0)
+		return engine_ag_create(s->e, st->name.object, replicas, st->n_replicas < REPLICAS_MAX ? st->n_replicas : REPLICAS_MAX, &out) &&
+		       (st->principal == NULL || engine_ag_do(s->e, st->name.object, ENGINE_AG_ADD, st->principal, NULL, &out));
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strcmp(verbs[i].word, st->word) == 0)
+			return engine_ag_do(s->e, st->name.object, verbs[i].verb, st->principal, st->n_replicas == 0 ? NULL : &replicas[0], &out);
+	return false;
 }
 
 static const char *
@@ -1539,6 +1565,11 @@ run_one(struct tsql_session *s, const struct tsql_statement *st)
 	case TSQL_ENABLE_TRIGGER: case TSQL_DISABLE_TRIGGER:
 		good = principal_statement(s, st);
 		done(s, 224, false, 0, !good);
+		break;
+	case TSQL_AVAILABILITY:
+		good = availability_statement(s, st);
+		keep_database(s);
+		done(s, 253, false, 0, !good);
 		break;
 	case TSQL_KILL:
 		if ((good = server_admin_only(s, st)))
