@@ -1325,7 +1325,7 @@ engine_login_owns(struct engine *e, const char *login, const char *database)
 	int step;
 
 	pthread_mutex_lock(&e->lock);
-	st = ask(e->meta, "SELECT 1 FROM db WHERE name = ? COLLATE NOCASE AND owner = ? COLLATE NOCASE", 2, values, &step);
+	st = ask_sql(e->meta, "SELECT 1 FROM db WHERE name = ? COLLATE NOCASE AND owner = ? COLLATE NOCASE", 2, values, &step);
 	is = st != NULL && step == SQLITE_ROW;
 	sqlite3_finalize(st);
 	pthread_mutex_unlock(&e->lock);

@@ -90,6 +90,13 @@ set_policy(const char *name, struct err *err)
 	return err_set(err, ERR_OPERATOR, 0, "--encryption %s: it is none, login or required", name);
 }
 
+static bool
+set_release(const char *year, struct err *err)
+{
+	return year == NULL || engine_set_release(server.e, atoi(year)) ||
+	       err_set(err, ERR_OPERATOR, 0, "--release %s: it is 2016, 2019 or 2022", year);
+}
+
 /* The administrator's log-in is made at the first start and left alone afterwards. */
 static bool
 make_admin(const char *user, const char *file, struct err *err)
@@ -157,14 +164,25 @@ static const struct choice {
 	{ "tls-key", "F", false, "its key (PEM)" },
 	{ "encryption", "WHAT", false, "none: no TLS · login: around the log-in at least, all when asked · required (default)" },
 	{ "ready-file", "F", false, "gets \"PORT PID\" once it listens" },
+	{ "release", "YEAR", false, "which SQL Server it answers as: 2016, 2019 (default) or 2022" },
 	{ "help", NULL, false, "this" },
 };
-enum { DIR_, LISTEN, SERVER_NAME, ADMIN_USER, ADMIN_PASSWORD, TLS_CERT, TLS_KEY, ENCRYPTION, READY, HELP, CHOICES };
+enum { DIR_, LISTEN, SERVER_NAME, ADMIN_USER, ADMIN_PASSWORD, TLS_CERT, TLS_KEY, ENCRYPTION, READY, RELEASE, HELP, CHOICES };
+
+static void
+explain_knobs(FILE *out)
+{
+	size_t n;
+	const struct engine_knob *knobs = engine_knobs(&n);
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "  %-16s %s\n", knobs[i].name, knobs[i].does);
+}
 
 static void
 help(FILE *out)
 {
-	fprintf(out, "landfall-standin: a stand-in for SQL Server 2019 in tests and in the demo. It speaks TDS 7.1 to 7.4 and obeys the\n"
+	fprintf(out, "landfall-standin: a stand-in for SQL Server in tests and in the demo. It speaks TDS 7.1 to 7.4 and obeys the\n"
 	        "rules of BACKUP and RESTORE; it is not SQL Server. tests/standin/README.md says what is modelled, and from what.\n\n");
 	for (size_t i = 0; i < CHOICES; i++) {
 		char option[48];
@@ -175,7 +193,9 @@ help(FILE *out)
 	}
 	fprintf(out, "\nKnobs of the wire, a \"name value\" per line in the file D/wire, or EXEC standin.wire N'name', N'value':\n");
 	wire_explain(out);
-	fprintf(out, "Knobs of BACKUP and RESTORE: EXEC standin.knob N'name', value (tests/standin/README.md).\n\n"
+	fprintf(out, "Knobs of BACKUP and RESTORE, the same in the file D/faults, or EXEC standin.fault N'name', value:\n");
+	explain_knobs(out);
+	fprintf(out, "\n"
 	        "It ends with SIGTERM; its state is on disk at every moment.\n");
 }
 
@@ -213,7 +233,7 @@ open_all(const char *const arg[CHOICES], struct err *err)
 	if (good && server.policy != TDS_POLICY_NONE)
 		good = (server.identity = tds_identity_load(NULL, arg[TLS_CERT], arg[TLS_KEY], err)) != NULL;
 	good = good && (server.e = engine_open(NULL, arg[DIR_], arg[SERVER_NAME], err)) != NULL &&
-	       (server.log = statement_log_open(NULL, log, err)) != NULL && make_admin(arg[ADMIN_USER], arg[ADMIN_PASSWORD], err);
+	       set_release(arg[RELEASE], err) && (server.log = statement_log_open(NULL, log, err)) != NULL && make_admin(arg[ADMIN_USER], arg[ADMIN_PASSWORD], err);
 	server.wire = wire_open(NULL, wire);
 	talloc_free(log);
 	return good;

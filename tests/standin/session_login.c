@@ -24,7 +24,7 @@ prelogin(struct client *c, struct tds_message *m, enum tds_cover *cover)
 	if (m->type != TDS_PRELOGIN || !tds_prelogin_parse(m->mem, m->len, &asked, &err))
 		return false;
 	said = tds_encryption_answer(c->server->policy, asked.encryption, cover);
-	tds_prelogin_reply(c->buf, &asked, said, STANDIN_MAJOR, STANDIN_BUILD);
+	tds_prelogin_reply(c->buf, &asked, said, engine_release(c->server->e)->major, engine_release(c->server->e)->build);
 	client_flush(c, true);
 	if (c->gone || *cover == TDS_COVER_NEVER)
 		return false;
@@ -89,7 +89,8 @@ welcome(struct client *c, struct tds_login *login)
 
 	if (w->packet_size >= TDS_PACKET_MIN)
 		login->packet_size = (uint32_t)w->packet_size;
-	tds_login_reply(c->buf, login, engine_server_name(c->server->e), c->session->database, STANDIN_MAJOR, STANDIN_BUILD, w->route_host,
+	tds_login_reply(c->buf, login, engine_server_name(c->server->e), c->session->database, engine_release(c->server->e)->major,
+	                engine_release(c->server->e)->build, w->route_host,
 	                (unsigned)atoi(w->route_port));
 	client_done(c, 0, false, 0, false);
 	client_end_reply(c);

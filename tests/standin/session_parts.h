@@ -12,9 +12,6 @@
 #include "tests/standin/tds_token.h"
 #include "tests/standin/tsql_run.h"
 
-/* 15.0.4430 is the SQL Server 2019 that the engine says it is. */
-enum { STANDIN_MAJOR = 15, STANDIN_BUILD = 4430 };
-
 /* Other numbers of DONE's curcmd stand where they are used; these are for what is no statement (captured). */
 enum { CURCMD_CALL = 224, CURCMD_NONE = 253 };
 
