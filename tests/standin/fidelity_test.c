@@ -515,6 +515,33 @@ standby_is_online_and_read_only(void **state)
 	must(w, w->target, "USE [m1] INSERT INTO dbo.t VALUES (100, N'writable again')");
 }
 
+/* A transaction WITH MARK is a place that RESTORE LOG stops at, with it or before it; an LSN is one too. */
+static void
+logs_stop_at_marks(void **state)
+{
+	static const struct { const char *stop, *rows; } stops[] = {
+		{ "STOPATMARK = N'deploy'", "R2" }, { "STOPBEFOREMARK = N'deploy'", "R1" }, { "STOPATMARK = N'no such mark'", "R3" },
+		{ "STOPBEFOREMARK = N'lsn:1'", "R1" }, { "STOPATMARK = N'lsn:99000000000000000000'", "R3" },
+	};
+	struct world *w = *state;
+
+	begin_row(w);
+	make_database(w, "Marked");
+	must(w, w->source, "BACKUP DATABASE [Marked] TO DISK = N'$/marked.bak' WITH INIT");
+	must(w, w->source, "USE [Marked] BEGIN TRAN deploy WITH MARK N'a new version' INSERT INTO dbo.t VALUES (2, N'with it') COMMIT");
+	must(w, w->source, "USE [Marked] INSERT INTO dbo.t VALUES (3, N'after it')");
+	must(w, w->source, "BACKUP LOG [Marked] TO DISK = N'$/marked.trn' WITH INIT");
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+		must(w, w->target, INTO("marked.bak", "Marked"));
+		must(w, w->target, talloc_asprintf(w->mem, "RESTORE LOG [m1] FROM DISK = N'$/marked.trn' WITH NORECOVERY, %s", stops[i].stop));
+		must(w, w->target, "EXEC standin.rows N'm1', N'dbo.t'");
+		if (strstr(w->told.tokens, stops[i].rows) == NULL)
+			fail_msg("%s: %s and not %s", stops[i].stop, w->told.tokens, stops[i].rows);
+	}
+	must(w, w->target, "DROP DATABASE [m1]");
+	must(w, w->source, "DROP DATABASE [Marked]");
+}
+
 static void
 history_has_a_row_for_what_completed_only(void **state)
 {
@@ -600,6 +627,7 @@ main(void)
 		cmocka_unit_test(every_statement_has_its_tokens),
 		cmocka_unit_test(columns_are_those_of_the_release),
 		cmocka_unit_test(standby_is_online_and_read_only),
+		cmocka_unit_test(logs_stop_at_marks),
 		cmocka_unit_test(history_has_a_row_for_what_completed_only),
 		cmocka_unit_test(the_file_of_faults_is_obeyed),
 	};

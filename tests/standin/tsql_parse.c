@@ -62,7 +62,13 @@ parse_begin(struct parser *p, struct tsql_statement *st)
 {
 	if (accept_word(p, "tran") || accept_word(p, "transaction")) {
 		st->kind = TSQL_BEGIN_TRAN;
-		accept_identifier(p);
+		st->word = accept_identifier(p);
+		/* WITH MARK ['description']: the log will have a place of that name. */
+		if (st->word == NULL || !accept_words(p, "with", "mark")) {
+			st->word = NULL;
+			return true;
+		}
+		p->at += peek(p)->kind == TSQL_STRING;
 		return true;
 	}
 	if (accept_word(p, "try")) {

@@ -620,6 +620,8 @@ begin_write(struct tsql_session *s, int line)
 	if (tx == NULL)
 		note(s, line, 1222, 51, 16, "Lock request time out period exceeded. (%s)", err.text);
 	/* BEGIN TRAN takes no lock; the first change after it does, in whatever database that is. */
+	if (s->trancount > 0 && s->tx == NULL && tx != NULL && s->mark != NULL)
+		engine_tx_mark(tx, s->mark);
 	if (s->trancount > 0)
 		s->tx = tx;
 	return tx;
@@ -1353,7 +1355,10 @@ run_transaction(struct tsql_session *s, const struct tsql_statement *st)
 	bool good = true;
 
 	if (st->kind == TSQL_BEGIN_TRAN) {
-		s->trancount++;
+		if (s->trancount++ == 0) {
+			talloc_free(s->mark);
+			s->mark = st->word == NULL ? NULL : talloc_strdup(s, st->word);
+		}
 	} else if (s->trancount == 0 && s->tx == NULL) {
 		note(s, st->line, st->kind == TSQL_COMMIT ? 3902 : 3903, 1, 16, "The %s TRANSACTION request has no corresponding BEGIN TRANSACTION.",
 		     st->kind == TSQL_COMMIT ? "COMMIT" : "ROLLBACK");

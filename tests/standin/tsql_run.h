@@ -46,6 +46,7 @@ struct tsql_session {
 	unsigned generation;
 	struct engine_tx *tx;      /* inside BEGIN TRAN */
 	int trancount;
+	char *mark;                /* BEGIN TRAN … WITH MARK, or NULL */
 	bool implicit;             /* SET IMPLICIT_TRANSACTIONS ON */
 	bool doomed;               /* a trigger or error ended the transaction */
 
