@@ -67,6 +67,8 @@ is_backup(struct work *w, const struct bak *b, const char *path)
 	} else if (bak_container(b) == BAK_OTHER || bak_media(b) == NULL) {
 		say(w->out, 3241, 0, 16, "The media family on device '%s' is incorrectly formed. SQL Server cannot process this media "
 		    "family.", path);
+	} else if (bak_media(b)->has_password) {
+		say(w->out, 3279, 1, 16, "Access is denied due to a password failure");
 	} else if (bak_n_sets(b) == 0) {
 		say(w->out, 3242, 1, 16, "The file on device '%s' is not a valid Microsoft Tape Format backup set.", path);
 	} else if (bak_set(b, 0)->vendor != SQL_SERVER_VENDOR) {

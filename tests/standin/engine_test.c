@@ -1,3 +1,4 @@
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1148,6 +1150,112 @@ a_backup_from_a_newer_server_is_refused(void **state)
 	assert_int_equal(engine_state(w->target, "m0001"), ENGINE_ABSENT);
 }
 
+/* What must be said to a real full: by what the reader knows of it. */
+static const char *
+expected_of(const struct bak *b)
+{
+	const struct bak_set *s = bak_n_sets(b) == 0 ? NULL : bak_set(b, 0);
+
+	if (bak_media(b) != NULL && bak_media(b)->has_password)
+		return "3279 3013";
+	if (bak_media(b) != NULL && bak_media(b)->family_count > 1)
+		return "3132 3013";
+	return s != NULL && s->database_version > 904 ? "3169 3013" : "";
+}
+
+/* Every page that the data file has says itself that it belongs there. */
+static size_t
+pages_at_their_place(struct world *w, const char *path, const struct bak_file *f)
+{
+	static uint8_t page[8192];
+	FILE *in = fopen(path, "rb");
+	size_t n = 0;
+
+	assert_non_null(in);
+	for (uint32_t k = 0; fread(page, 1, sizeof(page), in) == sizeof(page); k++) {
+		uint32_t id = (uint32_t)page[0x20] | (uint32_t)page[0x21] << 8 | (uint32_t)page[0x22] << 16 | (uint32_t)page[0x23] << 24;
+		unsigned file = (unsigned)page[0x24] | (unsigned)page[0x25] << 8;
+
+		if (page[0] == 0)
+			continue;
+		if (id != k || file != f->file_id)
+			fail_msg("%s: page (%u:%u) stands at page %u", path, file, id, k);
+		n++;
+	}
+	fclose(in);
+	(void)w;
+	return n;
+}
+
+static size_t
+restore_real_full(struct world *w, const char *path)
+{
+	struct bak *b = bak_new(w->mem, NULL);
+	FILE *f = fopen(path, "rb");
+	static char buf[65536];
+	struct err err = { 0 };
+	const struct bak_set *s;
+	struct engine_move *moves;
+	const char *expected;
+	size_t n, pages = 0;
+	bool good;
+
+	assert_non_null(f);
+	while ((n = fread(buf, 1, sizeof(buf), f)) > 0 && bak_feed(b, buf, n, &err))
+		continue;
+	fclose(f);
+	bak_finish(b);
+	s = bak_n_sets(b) == 0 ? NULL : bak_set(b, 0);
+	if (s != NULL && s->type != BAK_FULL)
+		return 0;
+	expected = expected_of(b);
+	moves = talloc_array(w->mem, struct engine_move, s == NULL ? 1 : s->n_files + 1);
+	for (size_t i = 0; s != NULL && i < s->n_files; i++)
+		moves[i] = (struct engine_move){ s->files[i].logical_name, at(w, talloc_asprintf(w->mem, "real-%zu.file", i)) };
+	good = restore_with(w, listen_anew(w), ENGINE_RESTORE_DATABASE, path, (struct engine_restore){ .database = "real", .norecovery = true, .moves = moves,
+		.n_moves = s == NULL ? 0 : s->n_files });
+	if (strcmp(errors_of(w->last), expected) != 0) {
+		print_heard(w->last);
+		fail_msg("%s: expected [%s], got [%s]", path, expected, errors_of(w->last));
+	}
+	for (size_t i = 0; good && i < s->n_files; i++)
+		if (s->files[i].type == 'D')
+			pages += pages_at_their_place(w, moves[i].path, &s->files[i]);
+	if (good)
+		assert_true(engine_drop(w->target, "real", &listen_anew(w)->out));
+	talloc_free(b);
+	return pages;
+}
+
+static struct world *walking;
+static size_t files_walked, pages_walked;
+
+static int
+walk(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)where;
+	if (type == FTW_F && strlen(path) > 4 && strcasecmp(path + strlen(path) - 4, ".bak") == 0) {
+		pages_walked += restore_real_full(walking, path);
+		files_walked++;
+	}
+	return 0;
+}
+
+static void
+every_real_full_restores_or_says_why_not(void **state)
+{
+	char folder[4096];
+
+	need_real(*state, "every_real_full_restores_or_says_why_not");
+	walking = *state;
+	files_walked = pages_walked = 0;
+	assert_non_null(realpath(getenv("LANDFALL_BACKUPS"), folder));
+	assert_int_equal(nftw(folder, walk, 16, FTW_PHYS), 0);
+	print_message("# %zu real files, %zu pages at their place\n", files_walked, pages_walked);
+	assert_true(files_walked > 20 && pages_walked > 1000);
+}
+
 int
 main(void)
 {
@@ -1183,6 +1291,7 @@ main(void)
 		STORY(the_chain_of_2016_restores_as_it_did_on_real_servers),
 		STORY(the_logs_of_2016_alone_reach_the_differential),
 		STORY(a_backup_from_a_newer_server_is_refused),
+		STORY(every_real_full_restores_or_says_why_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

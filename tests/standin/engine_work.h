@@ -31,7 +31,7 @@ struct work {
 
 /* ---- media: what is on the devices ---- */
 
-bool read_devices(struct work *w);       /* 3201 3254 3241 3242 3243 3143 */
+bool read_devices(struct work *w);       /* 3201 3254 3241 3242 3243 3143 3279 33111 */
 bool media_is_complete(struct work *w);  /* 3132 3258 3231 3227 */
 bool choose_set(struct work *w);         /* 3287 */
 bool version_fits(struct work *w);       /* 3169 */
