@@ -1227,6 +1227,30 @@ restore_real_full(struct world *w, const char *path)
 	return pages;
 }
 
+static void
+real_stripes_restore_together(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "striped/Stripe1/RestoreTimeStripe.bak", "striped/Stripe2/RestoreTimeStripe1.bak" },
+		{ "striped/Stripe1/RestoreTimeStripe_1.trn", "striped/Stripe2/RestoreTimeStripe_1a.trn" },
+		{ "striped/Stripe1/RestoreTimeStripe_2.trn", "striped/Stripe2/RestoreTimeStripe_2a.trn" },
+		{ "striped/Stripe1/RestoreTimeStripe_3.trn", "striped/Stripe2/RestoreTimeStripe_3a.trn" },
+	};
+	struct world *w = *state;
+	struct engine_move moves[] = { { "RestoreTimeStripe", at(w, "s.mdf") }, { "RestoreTimeStripe_log", at(w, "s.ldf") } };
+
+	need_real(w, "real_stripes_restore_together");
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		/* In either order. */
+		const char *devices[] = { real(w, pairs[i][i % 2]), real(w, pairs[i][1 - i % 2]) };
+		struct engine_restore r = { .verb = i == 0 ? ENGINE_RESTORE_DATABASE : ENGINE_RESTORE_LOG, .database = "m0001", .devices = devices,
+			.n_devices = 2, .file = 1, .norecovery = true, .moves = moves, .n_moves = i == 0 ? 2 : 0 };
+
+		MUST(w, engine_restore(w->target, &r, &listen_anew(w)->out));
+		assert_string_equal(redo(w), lsn_text(read_set(w, devices[0])->last_lsn).s);
+	}
+}
+
 static struct world *walking;
 static size_t files_walked, pages_walked;
 
@@ -1292,6 +1316,7 @@ main(void)
 		STORY(the_logs_of_2016_alone_reach_the_differential),
 		STORY(a_backup_from_a_newer_server_is_refused),
 		STORY(every_real_full_restores_or_says_why_not),
+		STORY(real_stripes_restore_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
