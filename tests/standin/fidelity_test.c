@@ -1,13 +1,14 @@
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <fcntl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -585,6 +586,144 @@ the_file_of_faults_is_obeyed(void **state)
 	assert_string_equal(w->told.tokens, REFUSED("E4347.1.16"));
 }
 
+/* ---- knobs that take time, or the server away ----------------------------------------------------------------------------------- */
+
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void
+a_restore_is_as_slow_as_was_ordered(void **state)
+{
+	/* full.bak has about 270 KB; nothing here waits longer than it must, so only the least is claimed. */
+	static const struct { const char *knob; long value; const char *statement; int64_t least; } rows_[] = {
+		{ "restore_kb_s", 900, INTO("full.bak", "Sales"), 200 }, { "zeroing_ms", 300, INTO("full.bak", "Sales"), 300 },
+		{ "silence_ms", 300, INTO("full.bak", "Sales"), 300 }, { "delay_ms", 3, INTO("full.bak", "Sales"), 250 },
+		{ "backup_kb_s", 600, "BACKUP DATABASE [slow] TO DISK = N'$/slow.bak' WITH INIT", 200 },
+	};
+	struct world *w = *state;
+
+	must(w, w->target, "CREATE DATABASE [slow]");
+	for (size_t i = 0; i < sizeof(rows_) / sizeof(rows_[0]); i++) {
+		int64_t t0;
+
+		begin_row(w);
+		assert_true(engine_knob(w->target, rows_[i].knob, rows_[i].value));
+		t0 = monotonic_ms();
+		must(w, w->target, rows_[i].statement);
+		if (monotonic_ms() - t0 < rows_[i].least)
+			fail_msg("%s: %lld ms", rows_[i].knob, (long long)(monotonic_ms() - t0));
+	}
+	begin_row(w);
+	must(w, w->target, "EXEC standin.fault N'percent_step', 20");
+	as(w, w->target, "sa", INTO("full.bak", "Sales"));
+	assert_string_equal(w->told.tokens, "I3211.1 D1:229 I3211.1 D1:229 I3211.1 D1:229 I3211.1 D1:229 I3211.1 D1:229 " COPIED);
+	must(w, w->target, "DROP DATABASE [slow]");
+}
+
+static struct { size_t recovering; } watch;
+
+/* Another session looks while the first recovers. */
+static void
+look_at_recovery(void *ctx)
+{
+	struct world *w = ctx;
+	struct teller told = { 0 };
+	struct tsql_session *s;
+	struct err err = { 0 };
+
+	if (engine_state(w->target, "m1") != ENGINE_RECOVERING || watch.recovering++ > 0)
+		return;
+	s = teller_session(w->mem, &told, w->target, "sa", 62, &err);
+	teller_run(&told, s, "SELECT state_desc FROM sys.databases WHERE name = N'm1'");
+	assert_string_equal(told.first_row, "RECOVERING|");
+	teller_run(&told, s, "USE [m1]");
+	assert_string_equal(told.tokens, "E922.1.14 D2:226");
+	teller_run(&told, s, RECOVER);
+	assert_string_equal(told.tokens, REFUSED("E3101.1.16"));
+	teller_run(&told, s, "SELECT command FROM sys.dm_exec_requests");
+	assert_string_equal(told.first_row, "RESTORE DATABASE|");
+	talloc_free(s);
+	teller_end(&told);
+}
+
+static void
+recovery_takes_its_time_and_is_seen(void **state)
+{
+	struct world *w = *state;
+
+	begin_row(w);
+	must(w, w->target, INTO("full.bak", "Sales"));
+	assert_true(engine_knob(w->target, "recovery_ms", 100));
+	watch.recovering = 0;
+	w->told.meanwhile = look_at_recovery;
+	w->told.meanwhile_ctx = w;
+	must(w, w->target, RECOVER);
+	w->told.meanwhile = NULL;
+	assert_true(watch.recovering > 0);
+	assert_int_equal(engine_state(w->target, "m1"), ENGINE_ONLINE);
+}
+
+/* The server's clock and zone are in what it says of itself and of its backups. */
+static void
+the_clock_can_be_wrong_and_elsewhere(void **state)
+{
+	struct world *w = *state;
+	char day[16];
+	time_t then = time(NULL) + 10 * 86400 + 2 * 3600;
+	struct tm tm;
+
+	begin_row(w);
+	must(w, w->target, "CREATE DATABASE [m1]");
+	assert_true(engine_knob(w->target, "clock_offset_s", 10 * 86400));
+	assert_true(engine_knob(w->target, "time_zone_min", 120));
+	must(w, w->target, "BACKUP DATABASE [m1] TO DISK = N'$/later.bak' WITH INIT");
+	assert_true(engine_set_release(w->target, 2022));
+	as(w, w->target, "sa", "RESTORE HEADERONLY FROM DISK = N'$/later.bak'");
+	assert_true(engine_set_release(w->target, 2019));
+	gmtime_r(&then, &tm);
+	strftime(day, sizeof(day), "|%Y-%m-%dT%H:", &tm);
+	assert_non_null(strstr(w->told.first_row, day));
+	/* LastValidRestoreTime, TimeZone in quarter hours, CompressionAlgorithm. */
+	assert_non_null(strstr(w->told.first_row, "|NULL|8|NULL|"));
+	assert_int_equal(strncmp(value(w, "SELECT CONVERT(nvarchar(30), GETDATE(), 126)"), day + 1, 10), 0);
+}
+
+/* A second process restores and is gone at 40 percent; the order is not repeated. */
+static void
+a_server_that_died_as_ordered_comes_back_restoring(void **state)
+{
+	struct world *w = *state;
+	struct err err = { 0 };
+	int status = 0;
+	pid_t pid;
+
+	begin_row(w);
+	must(w, w->target, "EXEC standin.fault N'fail_at', 40");
+	must(w, w->target, "EXEC standin.fault N'crash', 1");
+	talloc_free(w->target);
+	pid = fork();
+	if (pid == 0) {
+		w->target = engine_open(w, filled(w, "$/hosted"), "hosted", &err);
+		as(w, w->target, "sa", INTO("full.bak", "Sales"));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	w->target = engine_open(w, filled(w, "$/hosted"), "hosted", &err);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(engine_state(w->target, "m1"), ENGINE_RESTORING);
+	assert_int_equal(engine_knob_value(w->target, "crash"), 0);
+	as(w, w->target, "sa", RECOVER);
+	assert_string_equal(w->told.tokens, REFUSED("E4333.1.16"));
+	must(w, w->target, INTO("full.bak", "Sales"));
+	must(w, w->target, RECOVER);
+}
+
 /* ---- world ------------------------------------------------------------------------------------------------------------------------- */
 
 static int
@@ -630,6 +769,10 @@ main(void)
 		cmocka_unit_test(logs_stop_at_marks),
 		cmocka_unit_test(history_has_a_row_for_what_completed_only),
 		cmocka_unit_test(the_file_of_faults_is_obeyed),
+		cmocka_unit_test(a_restore_is_as_slow_as_was_ordered),
+		cmocka_unit_test(recovery_takes_its_time_and_is_seen),
+		cmocka_unit_test(the_clock_can_be_wrong_and_elsewhere),
+		cmocka_unit_test(a_server_that_died_as_ordered_comes_back_restoring),
 	};
 
 	return cmocka_run_group_tests(tests, begin_world, end_world);

@@ -104,7 +104,10 @@ on_use(void *ctx, const char *now, const char *before)
 static bool
 on_cancelled(void *ctx)
 {
-	(void)ctx;
+	struct teller *t = ctx;
+
+	if (t->meanwhile != NULL)
+		t->meanwhile(t->meanwhile_ctx);
 	return false;
 }
 

@@ -17,6 +17,8 @@ struct teller {
 	size_t rows;
 	struct { bool there; int status, curcmd; } held;
 	bool had_error;
+	void (*meanwhile)(void *ctx); /* called where a statement asks whether it was cancelled; may be NULL */
+	void *meanwhile_ctx;
 	struct tsql_replies replies;
 	char *names; /* "name:kind:size name:…" of the newest result */
 	char *first_row;
