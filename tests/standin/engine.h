@@ -149,6 +149,7 @@ struct engine_backup {
 	const char *const *devices; /* stripes: up to 64 */
 	size_t n_devices;
 	bool log, differential, copy_only, checksum, norecovery;
+	bool compression; /* of a new file; nothing can be appended to one */
 	bool init;   /* else the set is appended to what is there */
 	bool format; /* a new media set, whatever is there */
 	int stats;   /* 0: no 3211 */

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/mssqlbak_write.h"
 #include "tests/standin/mtf_write.h"
 
 /*
@@ -217,6 +218,7 @@ extent_changed(const struct image *im, const struct sums *s, uint64_t extent)
 /* The stripes of one backup: extents go round, the log stands in the first. */
 struct tapes {
 	struct mtf *m[64];
+	char *plain[64]; /* of a compressed one: what is packed at the end */
 	size_t n;
 };
 
@@ -551,7 +553,11 @@ open_tapes(TALLOC_CTX *mem, struct tapes *t, const struct engine_backup *b, cons
 	if (!find_places(b, places, out))
 		return false;
 	for (t->n = 0; t->n < b->n_devices; t->n++) {
-		t->m[t->n] = mtf_begin_at(mem, b->devices[t->n], &places[t->n], head, &err);
+		const char *path = b->devices[t->n];
+
+		if (b->compression && !places[t->n].append)
+			path = t->plain[t->n] = talloc_asprintf(mem, "%s.plain", path);
+		t->m[t->n] = mtf_begin_at(mem, path, &places[t->n], head, &err);
 		if (t->m[t->n] == NULL && err.code == 3241)
 			say_ordered(out, 3241, NULL, b->devices[t->n], 0);
 		else if (t->m[t->n] == NULL)
@@ -560,6 +566,30 @@ open_tapes(TALLOC_CTX *mem, struct tapes *t, const struct engine_backup *b, cons
 			return false;
 	}
 	return true;
+}
+
+/* WITH COMPRESSION: the plain file becomes the device as SQL Server would have written it. */
+static bool
+pack(const char *plain, const char *device, struct err *err)
+{
+	FILE *in = fopen(plain, "re"), *out = fopen(device, "w+e");
+	bool good = in != NULL && out != NULL && mssqlbak_write(in, out, err) && fflush(out) == 0 && fsync(fileno(out)) == 0;
+
+	if (!good && err->code == 0)
+		err_errno(err, errno, "%s", device);
+	if (in != NULL)
+		fclose(in);
+	if (out != NULL)
+		fclose(out);
+	return good;
+}
+
+static void
+forget_plain(const struct tapes *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->plain[i] != NULL)
+			unlink(t->plain[i]);
 }
 
 /* The final catalogue on every stripe; on a fault it was said. */
@@ -573,7 +603,7 @@ close_tapes(struct tapes *t, struct mtf_set *s, struct taking *k)
 	s->backup_size = 0;
 	for (size_t n = 0; n < t->n; n++)
 		s->backup_size += mtf_bytes(t->m[n]);
-	while (i < t->n && mtf_end(t->m[i], s, &err))
+	while (i < t->n && mtf_end(t->m[i], s, &err) && (t->plain[i] == NULL || pack(t->plain[i], k->b->devices[i], &err)))
 		i++;
 	if (i == t->n)
 		return true;
@@ -654,6 +684,7 @@ backup_data(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 	sqlite3_close(db);
 	if (good)
 		tell_pages(t, CURCMD_BACKUP_DATABASE, r->name, tapes, n_wanted * 8, 1);
+	forget_plain(tapes);
 	talloc_free(tapes);
 	return good;
 }
@@ -714,6 +745,7 @@ backup_log(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 	sqlite3_close(db);
 	if (good)
 		tell_pages(t, CURCMD_BACKUP_LOG, r->name, tapes, 0, (s.last.block - s.first.block) / 16 + 1);
+	forget_plain(tapes);
 	talloc_free(tapes);
 	return good;
 }

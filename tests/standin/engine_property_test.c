@@ -44,7 +44,7 @@ struct taken {
 	size_t commits, n_commits; /* of a log: which it holds */
 };
 
-struct media { const char *devices[3]; size_t n; int sets; };
+struct media { const char *devices[3]; size_t n; int sets; bool packed; };
 
 enum life { ABSENT, ONLINE, RESTORING, STANDBY };
 
@@ -241,7 +241,13 @@ some_media(struct world *w, bool *append)
 
 	*append = w->n_media > 0 && chance(w, 4) == 0;
 	if (*append)
-		return (int)chance(w, (unsigned)w->n_media);
+		m = (int)chance(w, (unsigned)w->n_media);
+	/* Nothing is appended to a compressed file. */
+	*append = *append && !w->media[m].packed;
+	if (*append)
+		return m;
+	m = w->n_media;
+	w->media[m].packed = chance(w, 6) == 0;
 	w->media[m].n = chance(w, 4) == 0 ? 2 + chance(w, 2) : 1;
 	w->media[m].sets = 0;
 	for (size_t i = 0; i < w->media[m].n; i++)
@@ -314,6 +320,7 @@ take_backup(struct world *w)
 	b.devices = w->media[media].devices;
 	b.n_devices = w->media[media].n;
 	b.init = !append;
+	b.compression = w->media[media].packed;
 	out = out_of(w);
 	good = engine_backup(w->source, &b, &out);
 	expect(w, good, number, "BACKUP");

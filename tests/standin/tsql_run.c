@@ -1172,7 +1172,8 @@ backup(struct tsql_session *s, const struct tsql_statement *st, int *curcmd)
 	struct engine_backup b = { .database = text_or_variable(s, m->database), .devices = devices_of(s, mem, m), .n_devices = m->n_devices,
 		.name = name == NULL ? NULL : text_or_variable(s, name->value), .log = m->verb == TSQL_OF_LOG,
 		.differential = option(m, "DIFFERENTIAL") != NULL, .copy_only = option(m, "COPY_ONLY") != NULL, .checksum = option(m, "CHECKSUM") != NULL,
-		.norecovery = option(m, "NORECOVERY") != NULL, .init = option(m, "INIT") != NULL, .format = option(m, "FORMAT") != NULL,
+		.norecovery = option(m, "NORECOVERY") != NULL, .init = option(m, "INIT") != NULL,
+		.compression = option(m, "COMPRESSION") != NULL, .format = option(m, "FORMAT") != NULL,
 		.stats = number_option(s, m, "STATS", 10) };
 	bool good = false;
 
