@@ -69,7 +69,7 @@ struct rolled {
 };
 bool replay_log(struct work *w, struct rolled *to);
 
-/* The whole log of an online database up to its end, for seeding and joining. */
+/* When the newest commit was made whose record is before that block; 0 when there is none. */
 int64_t last_commit_at(sqlite3 *db, uint64_t before_block);
 
 #endif

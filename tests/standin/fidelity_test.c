@@ -671,6 +671,72 @@ recovery_takes_its_time_and_is_seen(void **state)
 	assert_int_equal(engine_state(w->target, "m1"), ENGINE_ONLINE);
 }
 
+/* What another session is told while a statement runs: a row each, played in the middle of it. */
+struct interruption { const char *statement, *tokens, *row; };
+
+static struct { const struct interruption *list; size_t n; bool done; } between;
+
+static void
+interrupt(void *ctx)
+{
+	struct world *w = ctx;
+
+	if (between.done)
+		return;
+	between.done = true;
+	for (size_t i = 0; i < between.n; i++) {
+		const struct interruption *x = &between.list[i];
+		struct teller told = { 0 };
+		struct err err = { 0 };
+		struct tsql_session *s = teller_session(w->mem, &told, w->target, "sa", 63, &err);
+
+		teller_run(&told, s, filled(w, x->statement));
+		if (strcmp(told.tokens, x->tokens) != 0 || (x->row != NULL && strcmp(told.first_row, x->row) != 0))
+			fail_msg("%s: expected %s, got %s %s", x->statement, x->tokens, told.tokens, told.text);
+		talloc_free(s);
+		teller_end(&told);
+	}
+}
+
+static void
+meanwhile(struct world *w, const struct interruption *list, size_t n, const char *statement)
+{
+	between.list = list;
+	between.n = n;
+	between.done = false;
+	w->told.meanwhile = interrupt;
+	w->told.meanwhile_ctx = w;
+	must(w, w->target, statement);
+	w->told.meanwhile = NULL;
+	assert_true(between.done);
+}
+
+static void
+a_busy_database_is_seen_and_left_alone(void **state)
+{
+	static const struct interruption restoring[] = {
+		{ "SELECT command FROM sys.dm_exec_requests", "C1 R1 D16:193", "RESTORE DATABASE|" },
+		{ "SELECT state_desc FROM sys.databases WHERE name = N'm1'", "C1 R1 D16:193", "RESTORING|" },
+		{ FULL, REFUSED("E3101.1.16"), NULL },
+		{ LOG("log1.trn"), LOG_REFUSED("E3101.1.16"), NULL },
+		{ RECOVER, REFUSED("E3101.1.16"), NULL },
+		{ "DROP DATABASE [m1]", "E3702.3.16 D2:215", NULL },
+		{ "USE [m1]", "E927.2.14 D2:226", NULL },
+		{ "SELECT restore_type FROM msdb.dbo.restorehistory WHERE destination_database_name = N'busy'", "C1 D16:193", NULL },
+	};
+	static const struct interruption backing_up[] = {
+		{ "SELECT command FROM sys.dm_exec_requests", "C1 R1 D16:193", "BACKUP DATABASE|" },
+		{ "BACKUP DATABASE [m1] TO DISK = N'$/second.bak' WITH INIT", "E3023.2.16 E3013.1.16 D2:228", NULL },
+		{ "USE [m1] SELECT v FROM dbo.t WHERE id = 1", "D1:226 C1 R1 D16:193", "one|" },
+	};
+	struct world *w = *state;
+
+	begin_row(w);
+	meanwhile(w, restoring, sizeof(restoring) / sizeof(restoring[0]), INTO("full.bak", "Sales"));
+	must(w, w->target, RECOVER);
+	meanwhile(w, backing_up, sizeof(backing_up) / sizeof(backing_up[0]), "BACKUP DATABASE [m1] TO DISK = N'$/first.bak' WITH INIT");
+}
+
 /* The server's clock and zone are in what it says of itself and of its backups. */
 static void
 the_clock_can_be_wrong_and_elsewhere(void **state)
@@ -773,6 +839,7 @@ main(void)
 		cmocka_unit_test(the_file_of_faults_is_obeyed),
 		cmocka_unit_test(a_restore_is_as_slow_as_was_ordered),
 		cmocka_unit_test(recovery_takes_its_time_and_is_seen),
+		cmocka_unit_test(a_busy_database_is_seen_and_left_alone),
 		cmocka_unit_test(the_clock_can_be_wrong_and_elsewhere),
 		cmocka_unit_test(a_server_that_died_as_ordered_comes_back_restoring),
 	};
