@@ -292,6 +292,7 @@ struct replay {
 	int64_t stop;     /* records of later milliseconds are not applied */
 	int64_t newest;   /* of what is in the database */
 	bool stopped, failed;
+	bool covered; /* the stop lies in what the database had already: reached without anything to do */
 	struct lsn stopped_at;
 };
 
@@ -336,9 +337,15 @@ is_past_mark(const struct replay *p, uint8_t kind)
 static void
 apply_record(struct replay *p, uint8_t kind, int64_t at)
 {
-	if (p->stopped || p->first_block < p->from)
+	bool past = (p->has_time && at > p->stop) || is_past_mark(p, kind);
+
+	if (p->stopped)
 		return;
-	if ((p->has_time && at > p->stop) || is_past_mark(p, kind)) {
+	if (p->first_block < p->from) {
+		p->covered = p->covered || past;
+		return;
+	}
+	if (past) {
 		p->stopped = true;
 		p->stopped_at = (struct lsn){ VLF_SEQ, p->first_block, 1 };
 		return;
@@ -457,7 +464,7 @@ replay_log(struct work *w, struct rolled *to)
 	p->from = good ? next.block : 0;
 	sqlite3_db_config(p->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	good = good && feed_devices(w, &sink) && !p->failed;
-	*to = (struct rolled){ p->stopped ? p->stopped_at : w->set->last_lsn, p->newest, p->stopped };
+	*to = (struct rolled){ p->stopped ? p->stopped_at : w->set->last_lsn, p->newest, p->stopped || p->covered };
 	if (good && lsn_compare(to->redo, next) > 0)
 		good = set_next_block(p->db, to->redo.block);
 	if (p->db != NULL && sqlite3_get_autocommit(p->db) == 0)
