@@ -118,7 +118,7 @@ static bool
 pull(sqlite3 *ours, sqlite3 *theirs, struct lsn *end, int64_t *at)
 {
 	sqlite3_stmt *st = NULL;
-	struct lsn next;
+	struct lsn next = { 0 };
 	bool good = run_sql(ours, "BEGIN IMMEDIATE") && log_next(ours, &next);
 
 	sqlite3_db_config(ours, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
@@ -134,7 +134,8 @@ pull(sqlite3 *ours, sqlite3 *theirs, struct lsn *end, int64_t *at)
 		good = apply_changes(ours, sqlite3_column_int(st, 3), sqlite3_column_blob(st, 4), sqlite3_column_bytes(st, 4)) &&
 		       log_append(ours, *at, (enum record_kind)sqlite3_column_int(st, 3), sqlite3_column_blob(st, 4), (size_t)sqlite3_column_bytes(st, 4),
 		                  &here, &after);
-		*end = after;
+		if (good)
+			*end = after;
 	}
 	sqlite3_finalize(st);
 	if (sqlite3_get_autocommit(ours) == 0)
