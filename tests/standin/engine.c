@@ -329,8 +329,7 @@ engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct
 	}
 	engine_set_release(e, 2019);
 	load_knobs(e);
-	/* What was becoming ONLINE when the server died waits for RECOVERY to be asked for again (4347). */
-	run_sql(e->meta, "UPDATE db SET state = 1, pending_type = 'R' WHERE state = 2");
+	recover_all(e);
 	ag_begin(e);
 	return e;
 }
@@ -542,15 +541,17 @@ out:
 static void
 remove_files(struct engine *e, TALLOC_CTX *mem, const struct db_row *r)
 {
-	static const char *const suffixes[] = { ".sqlite", ".sqlite-journal", ".full", ".base", ".work" };
+	static const char *const suffixes[] = { ".sqlite", ".sqlite-journal", ".base", ".base.new", ".work" };
 	char id[16];
 	sqlite3_stmt *st;
 	int step;
 
 	snprintf(id, sizeof(id), "%d", r->id);
 	st = ASK(e->meta, &step, "SELECT path FROM file WHERE db = CAST(? AS INT)", id);
-	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st))
+	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st)) {
 		unlink((const char *)sqlite3_column_text(st, 0));
+		unlink(talloc_asprintf(mem, "%s" OVERLAY, (const char *)sqlite3_column_text(st, 0)));
+	}
 	sqlite3_finalize(st);
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
 		unlink(db_path(e, mem, r->id, suffixes[i]));
@@ -581,8 +582,16 @@ engine_drop(struct engine *e, const char *database, const struct engine_out *out
 		goto out;
 	}
 	snprintf(id, sizeof(id), "%d", r->id);
-	run_sql(e->meta, "BEGIN IMMEDIATE");
+	/* Killed among its files, it is a database that can only be restored or dropped again. */
+	r->state = 1;
+	r->pending_type = 'D';
+	r->pending = (struct guid){ { 0 } };
+	r->standby = NULL;
+	r->redo = (struct lsn){ 0 };
+	if (!db_save(e, r))
+		goto out;
 	remove_files(e, mem, r);
+	run_sql(e->meta, "BEGIN IMMEDIATE");
 	good = CHANGE(e->meta, "DELETE FROM file WHERE db = CAST(? AS INT)", id) &&
 	       CHANGE(e->meta, "DELETE FROM db WHERE id = CAST(? AS INT)", id);
 	run_sql(e->meta, good ? "COMMIT" : "ROLLBACK");
@@ -1045,6 +1054,13 @@ engine_begin(struct engine *e, sqlite3 *db, const char *database, struct err *er
 	tx->master = strcasecmp(database, "master") == 0;
 	if (!run_sql(db, "BEGIN IMMEDIATE")) {
 		err_set(err, ERR_AGAIN, 1222, "%s", sqlite3_errmsg(db));
+		talloc_free(tx);
+		return NULL;
+	}
+	/* A writer that waited for a tail to be taken comes too late: what it wrote now would be in no backup. */
+	if (engine_state(e, database) != ENGINE_ONLINE) {
+		err_set(err, ERR_AGAIN, 927, "Database '%s' cannot be opened. It is in the middle of a restore.", database);
+		run_sql(db, "ROLLBACK");
 		talloc_free(tx);
 		return NULL;
 	}

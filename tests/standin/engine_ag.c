@@ -262,7 +262,10 @@ seed(struct engine *e, sqlite3 *ag, const char *group, const char *name, int64_t
 	else if (ours != NULL && ours->state == 1 && ours->pending_type == 0 && may_follow(ours, theirs) == 0) {
 		ours->ag = talloc_strdup(ours, group);
 		set_member(ag, group, e->server_name, name, db_save(e, ours) ? "joined" : "failed", NULL, now);
-	} else if (ours != NULL)
+	} else if (ours != NULL && ours->ag != NULL && strcasecmp(ours->ag, group) == 0)
+		/* The copy was made, and the server died before it could say so. */
+		set_member(ag, group, e->server_name, name, "joined", NULL, now);
+	else if (ours != NULL)
 		set_member(ag, group, e->server_name, name, "failed", "Remote database exists or cannot follow", now);
 	else if (strcmp(state, "seeding") != 0) {
 		set_member(ag, group, e->server_name, name, "seeding", NULL, now);
@@ -502,11 +505,12 @@ add_database(struct engine *e, sqlite3 *ag, const char *group, const char *name,
 	snprintf(now, sizeof(now), "%lld", (long long)engine_now_ms(e));
 	if (good) {
 		row->ag = talloc_strdup(row, group);
-		good = db_save(e, row) && CHANGE(ag, "INSERT OR REPLACE INTO base VALUES(?, ?, ?)", group, row->name, guid_text(guid_new()).s) &&
+		good = db_save(e, row) && run_sql(ag, "BEGIN IMMEDIATE") && CHANGE(ag, "INSERT OR REPLACE INTO base VALUES(?, ?, ?)", group, row->name, guid_text(guid_new()).s) &&
 		       /* A replica that seeds by itself and may not create fails at once; one that is seeded by hand waits. */
 		       CHANGE(ag, "INSERT OR REPLACE INTO member SELECT grp, server, ?, CASE WHEN server = ? THEN 'joined' WHEN NOT automatic THEN '' WHEN"
 				" may_create THEN 'seeding' ELSE 'failed' END, CAST(? AS INT), 0, NULL, CASE WHEN server <> ? AND automatic AND NOT may_create THEN"
-				" 'Seeding Check Message Timeout' END FROM replica WHERE grp = ?", row->name, e->server_name, now, e->server_name, group);
+				" 'Seeding Check Message Timeout' END FROM replica WHERE grp = ?", row->name, e->server_name, now, e->server_name, group) &&
+		       run_sql(ag, "COMMIT");
 	}
 	talloc_free(mem);
 	return good;
@@ -515,9 +519,9 @@ add_database(struct engine *e, sqlite3 *ag, const char *group, const char *name,
 static bool
 remove_database(struct engine *e, sqlite3 *ag, const char *group, const char *name)
 {
-	/* Secondaries are left RESTORING; each takes the word off its own row when it next looks. */
-	return leave(e, name) && CHANGE(ag, "DELETE FROM base WHERE grp = ? AND name = ?", group, name) &&
-	       CHANGE(ag, "DELETE FROM member WHERE grp = ? AND name = ?", group, name);
+	/* Each takes the word off its own row, now or when it next looks; secondaries are left RESTORING. */
+	return run_sql(ag, "BEGIN IMMEDIATE") && CHANGE(ag, "DELETE FROM base WHERE grp = ? AND name = ?", group, name) &&
+	       CHANGE(ag, "DELETE FROM member WHERE grp = ? AND name = ?", group, name) && run_sql(ag, "COMMIT") && leave(e, name);
 }
 
 static bool

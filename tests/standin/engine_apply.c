@@ -201,7 +201,7 @@ write_pages(struct work *w, bool is_overlay)
 		p->fds[i] = -1;
 	for (size_t i = 0; good && i < w->set->n_files; i++) {
 		const struct bak_file *f = &w->set->files[i];
-		const char *path = is_overlay ? talloc_asprintf(w->mem, "%s.diff", w->paths[i]) : w->paths[i];
+		const char *path = is_overlay ? talloc_asprintf(w->mem, "%s" OVERLAY, w->paths[i]) : w->paths[i];
 
 		if (f->type != 'D' || f->file_id >= FILES_MAX)
 			continue;
@@ -252,6 +252,14 @@ copy_image(int full, int diff, int out, bool *is_ours)
 	return fsync(out) == 0;
 }
 
+/* The differential's pages are in the image now, and the full's stay as they were. */
+static void
+drop_overlays(struct work *w)
+{
+	for (size_t i = 0; i < w->set->n_files; i++)
+		unlink(talloc_asprintf(w->mem, "%s" OVERLAY, w->paths[i]));
+}
+
 bool
 take_out_image(struct work *w, bool with_diff)
 {
@@ -260,7 +268,7 @@ take_out_image(struct work *w, bool with_diff)
 	bool good, ours = false;
 
 	if (with_diff)
-		diff = open(talloc_asprintf(w->mem, "%s.diff", w->paths[0]), O_RDONLY | O_CLOEXEC);
+		diff = open(talloc_asprintf(w->mem, "%s" OVERLAY, w->paths[0]), O_RDONLY | O_CLOEXEC);
 	good = full >= 0 && out >= 0 && (!with_diff || diff >= 0) && copy_image(full, diff, out, &ours);
 	if (full >= 0)
 		close(full);
@@ -271,6 +279,8 @@ take_out_image(struct work *w, bool with_diff)
 	w->row->opaque = !ours;
 	if (!good)
 		return false;
+	if (with_diff)
+		drop_overlays(w);
 	unlink(talloc_asprintf(w->mem, "%s-journal", path));
 	return ours ? rename(fresh, path) == 0 : unlink(fresh) == 0;
 }
@@ -343,6 +353,9 @@ apply_record(struct replay *p, uint8_t kind, int64_t at)
 		return;
 	if (p->first_block < p->from) {
 		p->covered = p->covered || past;
+		/* Put there, perhaps, by a try of this same log that died before anybody noted its time. */
+		if (!past && (kind == RECORD_DDL || kind == RECORD_CHANGES) && at > p->newest)
+			p->newest = at;
 		return;
 	}
 	if (past) {

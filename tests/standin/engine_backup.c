@@ -166,34 +166,67 @@ struct sums {
 	uint64_t n_old;
 };
 
-static bool
-read_sums(TALLOC_CTX *mem, const char *path, struct sums *s)
+/*
+ * The list names the full that it is of, and a new one waits beside it until the server's own facts name the new
+ * full: killed in between, the next differential finds the list of the base that it will claim.
+ */
+static FILE *
+open_sums(const char *path, struct guid full)
 {
 	FILE *f = fopen(path, "re");
+	struct guid of;
+
+	if (f != NULL && fread(of.b, sizeof(of.b), 1, f) == 1 && guid_equal(of, full))
+		return f;
+	if (f != NULL)
+		fclose(f);
+	return NULL;
+}
+
+static const char *
+waiting_sums(TALLOC_CTX *mem, const char *path)
+{
+	return talloc_asprintf(mem, "%s.new", path);
+}
+
+static bool
+read_sums(TALLOC_CTX *mem, const char *path, struct guid full, struct sums *s)
+{
+	FILE *f = open_sums(path, full);
 	struct stat st;
 
-	if (f == NULL || fstat(fileno(f), &st) != 0)
+	if (f == NULL)
+		f = open_sums(waiting_sums(mem, path), full);
+	if (f == NULL)
 		return false;
-	s->n_old = (uint64_t)st.st_size / 4;
+	s->n_old = fstat(fileno(f), &st) == 0 ? ((uint64_t)st.st_size - sizeof(full.b)) / 4 : 0;
 	s->old = talloc_array(mem, uint32_t, s->n_old + 1);
 	s->n_old = fread(s->old, 4, s->n_old, f);
 	fclose(f);
 	return true;
 }
 
-static bool
-write_sums(const char *path, const uint32_t *sums, uint64_t n)
+/* The list that waits becomes the one in force if it is that full's. */
+static void
+settle_sums(TALLOC_CTX *mem, const char *path, struct guid full)
 {
-	char tmp[4200];
-	FILE *f;
-	bool good;
+	FILE *f = open_sums(waiting_sums(mem, path), full);
 
-	snprintf(tmp, sizeof(tmp), "%s.new", path);
-	f = fopen(tmp, "we");
-	good = f != NULL && fwrite(sums, 4, n, f) == n && fflush(f) == 0 && fsync(fileno(f)) == 0;
+	if (f == NULL)
+		return;
+	fclose(f);
+	rename(waiting_sums(mem, path), path);
+}
+
+static bool
+write_sums(const char *path, struct guid full, const uint32_t *sums, uint64_t n)
+{
+	FILE *f = fopen(path, "we");
+	bool good = f != NULL && fwrite(full.b, sizeof(full.b), 1, f) == 1 && fwrite(sums, 4, n, f) == n && fflush(f) == 0 && fsync(fileno(f)) == 0;
+
 	if (f != NULL)
 		fclose(f);
-	return good && rename(tmp, path) == 0;
+	return good;
 }
 
 /* The first extent always goes along: it carries boot page and image size. */
@@ -445,17 +478,25 @@ describe(struct engine *e, TALLOC_CTX *mem, struct mtf_set *s, const struct db_r
 		talloc_asprintf(mem, "D:\\Data\\%s_log.ldf", r->name), 8 << 20, UINT64_C(2199023255552), 64 << 20, r->binding };
 }
 
-/* A copy of the file at one instant: writers wait while it is made. Returns the log's end in *last. */
+/*
+ * A mark in the log, on disk; from then on writers wait until this connection's transaction ends. *last is the log's
+ * end: something may have been written between the two transactions.
+ */
+static bool
+mark_and_hold(struct engine *e, sqlite3 *db, struct lsn *mark, struct lsn *last)
+{
+	return run_sql(db, "BEGIN IMMEDIATE") && log_append(db, engine_now_ms(e), RECORD_MARK, NULL, 0, mark, last) && run_sql(db, "COMMIT") &&
+	       run_sql(db, "BEGIN IMMEDIATE") && log_next(db, last);
+}
+
+/* A copy of the file at one instant. Returns the log's end in *last. */
 static bool
 take_image(struct engine *e, sqlite3 *db, const char *from, const char *to, struct lsn *checkpoint, struct lsn *last)
 {
 	int in = -1, out = -1;
-	bool good = run_sql(db, "BEGIN IMMEDIATE") && log_append(db, engine_now_ms(e), RECORD_MARK, NULL, 0, checkpoint, last) && run_sql(db, "COMMIT") &&
-	            run_sql(db, "BEGIN IMMEDIATE");
+	bool good = mark_and_hold(e, db, checkpoint, last);
 	ssize_t n = 1;
 
-	/* Something may have been written between the two transactions: the image is what counts. */
-	good = good && log_next(db, last);
 	if (good) {
 		in = open(from, O_RDONLY | O_CLOEXEC);
 		out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -484,15 +525,18 @@ finish_data(struct engine *e, const struct engine_backup *b, struct mtf_set *s, 
 	r = db_load(e, mem, name);
 	good = r != NULL;
 	if (good && s->type == 'D' && !b->copy_only) {
+		settle_sums(mem, sums_path, r->base_guid);
 		r->base_guid = r->last_full_guid = s->backup_set;
 		r->base_lsn = s->first;
 		r->last_full_lsn = s->checkpoint;
-		good = write_sums(sums_path, sums->new, pages);
+		good = write_sums(waiting_sums(mem, sums_path), r->base_guid, sums->new, pages);
 	}
 	/* The first full begins the log chain; a copy-only one begins nothing. */
 	if (good && s->type == 'D' && !b->copy_only && lsn_is_null(r->next_log) && strcasecmp(r->model, "SIMPLE") != 0)
 		r->chain_origin = r->next_log = s->checkpoint;
 	good = good && db_save(e, r);
+	if (good)
+		settle_sums(mem, sums_path, r->base_guid);
 	pthread_mutex_unlock(&e->lock);
 	talloc_free(mem);
 	return good;
@@ -616,10 +660,10 @@ close_tapes(struct tapes *t, struct mtf_set *s, struct taking *k)
 
 /* Which extents go along: all of a full, those that changed since the base of a differential. */
 static bool
-choose_extents(TALLOC_CTX *mem, const struct image *im, const char *sums_path, struct sums *sums, bool **wanted, uint64_t *n)
+choose_extents(TALLOC_CTX *mem, const struct image *im, const char *sums_path, struct guid full, struct sums *sums, bool **wanted, uint64_t *n)
 {
 	*n = 0;
-	if (!read_sums(mem, sums_path, sums))
+	if (!read_sums(mem, sums_path, full, sums))
 		return false;
 	*wanted = talloc_zero_array(mem, bool, im->pages / 8 + 1);
 	for (uint64_t x = 0; x < im->pages / 8; x++)
@@ -666,7 +710,7 @@ backup_data(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 	n_wanted = im.pages / 8;
 	sums.new = talloc_zero_array(mem, uint32_t, im.pages + 1);
 	if (good && b->differential)
-		good = choose_extents(mem, &im, sums_path, &sums, &wanted, &n_wanted);
+		good = choose_extents(mem, &im, sums_path, r->base_guid, &sums, &wanted, &n_wanted);
 	s.files[0].pages = (uint32_t)(n_wanted * 8);
 	s.files[0].size = im.pages * PAGE;
 	head = s;
@@ -691,9 +735,23 @@ backup_data(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 
 /* ---- BACKUP LOG --------------------------------------------------------------------------------------------- */
 
-/* After a log backup its records are not needed here again, nor by a full that is under way. */
+void
+thaw(struct db_row *row)
+{
+	row->state = 0;
+	row->redo = (struct lsn){ 0 };
+	row->redo_fork = (struct guid){ { 0 } };
+}
+
+enum moment { FREEZES, IS_TAKEN, BREAKS_OFF };
+
+/*
+ * What a log backup does to its database. A tail WITH NORECOVERY freezes it before the file can be whole, so that a
+ * whole one proves that nothing was written after it; broken off, it thaws as if nothing had been asked. Once
+ * taken, the records are not needed here again, nor by a full that is under way.
+ */
 static bool
-finish_log(struct engine *e, const struct engine_backup *b, const struct mtf_set *s, const char *name)
+settle_log(struct engine *e, const struct engine_backup *b, const struct mtf_set *s, const char *name, enum moment now)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct db_row *r;
@@ -702,18 +760,34 @@ finish_log(struct engine *e, const struct engine_backup *b, const struct mtf_set
 	pthread_mutex_lock(&e->lock);
 	r = db_load(e, mem, name);
 	good = r != NULL;
-	if (good && !b->copy_only)
+	if (good && now == IS_TAKEN && !b->copy_only)
 		r->next_log = s->last;
-	if (good && b->norecovery) {
+	if (good && now == FREEZES) {
 		r->state = 1;
 		r->redo = s->last;
 		r->redo_fork = r->fork;
-		e->generation++;
+	} else if (good && now == BREAKS_OFF) {
+		thaw(r);
 	}
+	if (good)
+		r->pending_type = now == FREEZES ? 'T' : 0;
 	good = good && db_save(e, r);
+	e->generation++;
 	pthread_mutex_unlock(&e->lock);
 	talloc_free(mem);
 	return good;
+}
+
+static bool
+take_log(struct tapes *tapes, sqlite3 *db, struct mtf_set *s, const char *name, struct taking *t)
+{
+	if (!write_log(tapes, db, s->first, s->last) || !backup_progress(t, 1, 1) || (t->b->norecovery && !settle_log(t->e, t->b, s, name, FREEZES)))
+		return false;
+	if (close_tapes(tapes, s, t) && settle_log(t->e, t->b, s, name, IS_TAKEN))
+		return true;
+	if (t->b->norecovery)
+		settle_log(t->e, t->b, s, name, BREAKS_OFF);
+	return false;
 }
 
 static bool
@@ -728,7 +802,7 @@ backup_log(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 
 	describe(e, mem, &s, r, t->b, t->out);
 	/* For the tail the write lock is kept until the database is RESTORING: nothing may slip in after it. */
-	good = db != NULL && run_sql(db, "BEGIN IMMEDIATE") && log_append(db, engine_now_ms(e), RECORD_MARK, NULL, 0, &at, &s.last);
+	good = db != NULL && mark_and_hold(e, db, &at, &s.last);
 	if (good && !t->b->norecovery)
 		good = run_sql(db, "COMMIT");
 	s.first = s.next_log = r->next_log;
@@ -737,11 +811,10 @@ backup_log(TALLOC_CTX *mem, struct db_row *r, struct taking *t)
 	head.finish = 0;
 	if (good) {
 		t->struck = !open_tapes(mem, tapes, t->b, &head, t->out);
-		good = !t->struck && write_log(tapes, db, s.first, s.last) && backup_progress(t, 1, 1) && close_tapes(tapes, &s, t) &&
-		       finish_log(e, t->b, &s, r->name);
+		good = !t->struck && take_log(tapes, db, &s, r->name, t);
 	}
 	if (db != NULL && sqlite3_get_autocommit(db) == 0)
-		run_sql(db, good ? "COMMIT" : "ROLLBACK");
+		run_sql(db, "ROLLBACK");
 	sqlite3_close(db);
 	if (good)
 		tell_pages(t, CURCMD_BACKUP_LOG, r->name, tapes, 0, (s.last.block - s.first.block) / 16 + 1);

@@ -26,6 +26,9 @@ enum record_kind { RECORD_CHANGES = 0, RECORD_DDL = 1, RECORD_MARK = 2, RECORD_N
 
 enum { KNOBS_MAX = 40 };
 
+/* Behind a data file's name: the pages of a differential while it is laid over them. */
+#define OVERLAY ".diff"
+
 /* A session inside a database: what 3101 and 3702 are about. */
 struct guest {
 	struct guest *next;
@@ -66,7 +69,7 @@ struct db_row {
 	struct lsn base_lsn, last_full_lsn, chain_origin, next_log, redo, fork1_lsn;
 	struct guid redo_fork;
 	int64_t created;
-	char pending_type; /* 0: none; D I L: a RESTORE of that kind was broken off */
+	char pending_type; /* 0: none; D I L: a RESTORE of that kind was broken off; R: RECOVERY was; T: a tail WITH NORECOVERY */
 	int64_t pages_checked, pages_bad;
 	char *standby;   /* undo file of a database in STANDBY, else NULL */
 	int64_t redo_at; /* when the newest commit was made that is in a database being restored; ms */
@@ -79,6 +82,12 @@ struct db_row *db_load(struct engine *e, TALLOC_CTX *mem, const char *name);
 bool db_save(struct engine *e, const struct db_row *row); /* inserts when id is 0 (and sets it not) */
 
 char *db_path(const struct engine *e, TALLOC_CTX *mem, int id, const char *suffix);
+
+/* A database that a tail WITH NORECOVERY froze is as it was before. */
+void thaw(struct db_row *row);
+
+/* Undoes what the death before this start left half done. Before anybody else is there. */
+void recover_all(struct engine *e);
 
 /* Next LSN of a database's log, from its file. */
 bool log_next(sqlite3 *db, struct lsn *next);

@@ -132,19 +132,40 @@ count_pages(struct work *w)
 	}
 }
 
-static bool
-remember(struct work *w, char type)
+static char
+type_of(const struct bak_set *s)
 {
-	struct history h = { .database = w->row->name, .user = w->out->login, .stop_at = w->r->stop_at, .type = type,
+	return s->type == BAK_LOG ? 'L' : s->type == BAK_DIFFERENTIAL ? 'I' : 'D';
+}
+
+static bool
+remember(struct work *w)
+{
+	struct history h = { .database = w->row->name, .user = w->out->login, .stop_at = w->r->stop_at, .type = type_of(w->set),
 		.recovery = !w->r->norecovery && w->r->standby == NULL, .replace = w->r->replace, .n_devices = w->r->n_devices,
 		.set = w->set->backup_set_guid, .family = w->set->family_guid, .first = w->set->first_lsn, .last = w->set->last_lsn };
 
 	return history_add(w->e, &h);
 }
 
+/* The database's row; where the statement has come to its end, together with its row of restorehistory. */
 static bool
-complete(struct work *w, char type, const struct rolled *to)
+save_row(struct work *w, bool is_end)
 {
+	bool good;
+
+	run_sql(w->e->meta, "BEGIN IMMEDIATE");
+	good = db_save(w->e, w->row) && (!is_end || w->set == NULL || remember(w));
+	run_sql(w->e->meta, good ? "COMMIT" : "ROLLBACK");
+	w->e->generation++;
+	return good;
+}
+
+/* All of the set is in the database; is_end: nothing else is asked. */
+static bool
+complete(struct work *w, const struct rolled *to, bool is_end)
+{
+	char type = type_of(w->set);
 	bool good;
 
 	pthread_mutex_lock(&w->e->lock);
@@ -157,16 +178,14 @@ complete(struct work *w, char type, const struct rolled *to)
 	/* As it was when the set was taken, not when its base was. */
 	if (w->set->recovery_model != NULL)
 		w->row->model = talloc_strdup(w->row, w->set->recovery_model);
-	w->row->pending_type = 0;
+	/* Dead between here and ONLINE, it waits for RECOVERY (4347). */
+	w->row->pending_type = is_end || w->r->standby != NULL ? 0 : 'R';
 	w->row->pending = (struct guid){ { 0 } };
 	if (type == 'D')
 		w->row->restored_base = w->set->backup_set_guid;
 	if (type != 'L')
 		count_pages(w);
-	run_sql(w->e->meta, "BEGIN IMMEDIATE");
-	good = db_save(w->e, w->row) && remember(w, type);
-	run_sql(w->e->meta, good ? "COMMIT" : "ROLLBACK");
-	w->e->generation++;
+	good = save_row(w, is_end);
 	pthread_mutex_unlock(&w->e->lock);
 	return good;
 }
@@ -228,15 +247,23 @@ newest_in_image(struct work *w)
 	return at;
 }
 
+/* NORECOVERY, or a point in time that the set does not reach: more is to be rolled forward. */
 static bool
-copy_data(struct work *w, bool is_differential)
+stays_restoring(const struct work *w, bool is_short)
+{
+	return is_short || (w->r->norecovery && w->r->standby == NULL);
+}
+
+static bool
+copy_data(struct work *w, bool is_differential, bool *is_short)
 {
 	struct rolled to = { .redo = w->set->last_lsn };
 
 	if (!is_sound(w) || !write_pages(w, is_differential) || !take_out_image(w, is_differential))
 		return false;
 	to.at = newest_in_image(w);
-	return complete(w, is_differential ? 'I' : 'D', &to);
+	*is_short = w->r->stop_at != NULL;
+	return complete(w, &to, stays_restoring(w, *is_short));
 }
 
 static bool
@@ -252,7 +279,7 @@ copy_log(struct work *w, bool *is_short)
 	if (lsn_compare(to.redo, w->row->redo) < 0)
 		to.redo = w->row->redo;
 	*is_short = (w->r->stop_at != NULL || w->r->stop_mark != NULL) && !to.stopped;
-	return complete(w, 'L', &to);
+	return complete(w, &to, stays_restoring(w, *is_short));
 }
 
 /* A point in time that this set does not reach: more must be rolled forward, so nothing is recovered. */
@@ -276,7 +303,7 @@ prepare(struct work *w)
 		good = plan_files(w) && begin_full(w);
 	} else if (good) {
 		load_paths(w);
-		good = begin_more(w, w->set->type == BAK_LOG ? 'L' : 'I');
+		good = begin_more(w, type_of(w->set));
 	}
 	if (good)
 		running_enters(w->e, &w->run, w->r->verb == ENGINE_RESTORE_LOG ? "RESTORE LOG" : "RESTORE DATABASE", w->row->id + 4, w->out);
@@ -325,8 +352,7 @@ save_state(struct work *w, int state)
 
 	pthread_mutex_lock(&w->e->lock);
 	w->row->state = state;
-	good = db_save(w->e, w->row);
-	w->e->generation++;
+	good = save_row(w, state == 0);
 	pthread_mutex_unlock(&w->e->lock);
 	return good;
 }
@@ -364,8 +390,12 @@ come_up(struct work *w)
 			return false;
 		pause_ms(w, knob(w->e, KNOB_RECOVERY_MS));
 	}
+	/* A tail that was broken off froze the database and took nothing: its log goes on as before. */
+	if (w->row->pending_type == 'T')
+		thaw(w->row);
+	else
+		begin_fork(w->row);
 	w->row->pending_type = 0;
-	begin_fork(w->row);
 	w->row->standby = NULL;
 	w->row->user_access = w->r->restricted ? 2 : 0;
 	return (!w->row->opaque || make_shell(w)) && save_state(w, 0);
@@ -386,7 +416,7 @@ may_come_up(struct work *w)
 		say_ordered(w->out, 3118, w->r->database, NULL, 0);
 	else if (row->state == 0 && row->standby == NULL)
 		say_ordered(w->out, 3153, NULL, NULL, 0);
-	else if ((good = target_is_free(w)) && row->pending_type != 0 && row->pending_type != 'R') {
+	else if ((good = target_is_free(w)) && row->pending_type != 0 && strchr("RT", row->pending_type) == NULL) {
 		say_ordered(w->out, 4333, NULL, NULL, 0);
 		good = false;
 	}
@@ -422,9 +452,7 @@ copy(struct work *w, bool *is_short)
 	bool good;
 
 	copying_begins(w);
-	good = w->set->type == BAK_LOG ? copy_log(w, is_short) : copy_data(w, w->set->type == BAK_DIFFERENTIAL);
-	if (good && w->set->type != BAK_LOG)
-		*is_short = w->r->stop_at != NULL;
+	good = w->set->type == BAK_LOG ? copy_log(w, is_short) : copy_data(w, w->set->type == BAK_DIFFERENTIAL, is_short);
 	if (!good && !w->struck && is_cancelled(w->out, &w->run))
 		say_ordered(w->out, 3204, NULL, NULL, 0);
 	return good;

@@ -878,6 +878,23 @@ recovery_on_the_source_starts_a_new_fork(void **state)
 	same_rows(w);
 }
 
+static void
+nothing_is_written_after_the_tail(void **state)
+{
+	struct world *w = *state;
+	struct err err = { 0 };
+	sqlite3 *early;
+
+	make_sales(w, "Sales");
+	full(w, "full.bak");
+	early = engine_connect(w->source, "Sales", &listen_anew(w)->out);
+	assert_non_null(early);
+	tail(w, "tail.trn");
+	assert_null(engine_begin(w->source, early, "Sales", &err));
+	assert_int_equal(err.code, 927);
+	engine_disconnect(w->source, early);
+}
+
 /* ---- stories: broken off ------------------------------------------------------------------------------------------------------ */
 
 /* A second process does it and dies by kill -9 inside; true when it really died there. */
@@ -1305,6 +1322,7 @@ main(void)
 		STORY(a_living_database_is_not_overwritten),
 		STORY(log_backups_need_a_full_and_the_full_model),
 		STORY(recovery_on_the_source_starts_a_new_fork),
+		STORY(nothing_is_written_after_the_tail),
 		STORY(a_full_killed_anywhere_can_be_restored_again),
 		STORY(a_log_killed_anywhere_is_applied_exactly_once),
 		STORY(an_attention_leaves_the_database_restoring),

@@ -617,7 +617,9 @@ begin_write(struct tsql_session *s, int line)
 	struct err err = { 0 };
 	struct engine_tx *tx = s->tx != NULL ? s->tx : engine_begin(s->e, s->db, s->database, &err);
 
-	if (tx == NULL)
+	if (tx == NULL && err.code == 927)
+		note(s, line, 927, 2, 14, "%s", err.text);
+	else if (tx == NULL)
 		note(s, line, 1222, 51, 16, "Lock request time out period exceeded. (%s)", err.text);
 	/* BEGIN TRAN takes no lock; the first change after it does, in whatever database that is. */
 	if (s->trancount > 0 && s->tx == NULL && tx != NULL && s->mark != NULL)
