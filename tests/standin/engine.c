@@ -1058,7 +1058,7 @@ engine_begin(struct engine *e, sqlite3 *db, const char *database, struct err *er
 		return NULL;
 	}
 	/* A writer that waited for a tail to be taken comes too late: what it wrote now would be in no backup. */
-	if (engine_state(e, database) != ENGINE_ONLINE) {
+	if (engine_state(e, database) == ENGINE_RESTORING) {
 		err_set(err, ERR_AGAIN, 927, "Database '%s' cannot be opened. It is in the middle of a restore.", database);
 		run_sql(db, "ROLLBACK");
 		talloc_free(tx);

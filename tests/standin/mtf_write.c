@@ -11,7 +11,7 @@
 
 #include "common/text.h"
 
-enum { BUFFER = 1 << 20, BLOCK_MAX = 2048, FLB = 1024, ALIGN = 512, MARKS_LISTED = 8 };
+enum { BUFFER = 1 << 16, BLOCK_MAX = 2048, FLB = 1024, ALIGN = 512, MARKS_LISTED = 8 };
 
 struct mtf {
 	FILE *f;
@@ -557,6 +557,7 @@ open_new(struct mtf *m, const struct mtf_place *place, const struct mtf_set *set
 	if (fd < 0 || (m->f = fdopen(fd, "w")) == NULL)
 		return err_errno(err, errno, "%s", m->path);
 	fchmod(fd, 0644);
+	/* An extent at a time, as a server writes: a death leaves a part and not all or nothing. */
 	setvbuf(m->f, NULL, _IOFBF, BUFFER);
 	random_bytes(&m->family_id, sizeof(m->family_id));
 	m->media_set = place->media_set;
