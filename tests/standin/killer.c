@@ -111,13 +111,16 @@ killer_play(bool (*play)(void *ctx), void *ctx, size_t nth, size_t *met)
 	int line[2], filter, status = 0;
 	pid_t child;
 
-	*met = 0;
+	if (met != NULL)
+		*met = 0;
 	fflush(NULL);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) != 0)
 		return KILLER_BROKEN;
 	child = fork();
 	if (child == 0) {
 		close(line[1]);
+		if (met == NULL)
+			_exit(play(ctx) ? 0 : 1);
 		filter = lay_on();
 		if (filter < 0 || !pass(line[0], filter)) {
 			fprintf(stderr, "killer: this kernel (or container) takes no seccomp filter that asks its parent: %s\n", strerror(errno));
@@ -128,7 +131,7 @@ killer_play(bool (*play)(void *ctx), void *ctx, size_t nth, size_t *met)
 		_exit(play(ctx) ? 0 : 1);
 	}
 	close(line[0]);
-	filter = child < 0 ? -1 : receive(line[1]);
+	filter = child < 0 || met == NULL ? -1 : receive(line[1]);
 	close(line[1]);
 	if (filter >= 0) {
 		watch(filter, child, nth, met);
@@ -137,6 +140,6 @@ killer_play(bool (*play)(void *ctx), void *ctx, size_t nth, size_t *met)
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		return KILLER_BROKEN;
 	if (WIFSIGNALED(status))
-		return WTERMSIG(status) == SIGKILL && *met == nth ? KILLER_KILLED : KILLER_BROKEN;
+		return WTERMSIG(status) == SIGKILL && met != NULL && *met == nth ? KILLER_KILLED : KILLER_BROKEN;
 	return WEXITSTATUS(status) == 0 ? KILLER_DONE : WEXITSTATUS(status) == 1 ? KILLER_FAILED : KILLER_BROKEN;
 }

@@ -18,7 +18,7 @@ enum killer_end {
 	KILLER_BROKEN, /* it ended in another way (a crash, a sanitiser), or the filter could not be laid on */
 };
 
-/* nth: from 1; 0 kills nowhere. *met: points that it came to, the last one included. */
+/* nth: from 1; 0 kills nowhere. *met: points that it came to, the last one included; NULL: nobody watches. */
 enum killer_end killer_play(bool (*play)(void *ctx), void *ctx, size_t nth, size_t *met);
 
 #endif
