@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,13 +13,12 @@
 #include <cmocka.h>
 
 #include "tests/standin/engine.h"
-#include "tests/standin/mssqlbak_write.h"
+#include "tests/standin/fidelity_rows.h"
 #include "tests/standin/teller.h"
 
 /*
  * Which tokens a statement is answered with: every message's number, state and class, every DONE's status and
- * command. The rows are the list of what is known of SQL Server's RESTORE; where each is known from stands in
- * README.md beside this.
+ * command. The rows are in fidelity_rows.c, which tests/sqlserver asks a real server.
  */
 
 struct world {
@@ -32,15 +30,10 @@ struct world {
 
 /* ---- doing ---------------------------------------------------------------------------------------------------------- */
 
-/* "$" in a text is the folder of this run. */
 static char *
 filled(struct world *w, const char *text)
 {
-	char *out = talloc_strdup(w->mem, "");
-
-	for (; *text != '\0'; text++)
-		out = *text == '$' ? talloc_strdup_append_buffer(out, w->dir) : talloc_strndup_append_buffer(out, text, 1);
-	return out;
+	return fidelity_fill(w->mem, text, &(struct fidelity_names){ .folder = w->dir, .prefix = "", .stop_at = "", .release = 2019 });
 }
 
 static struct tsql_session *
@@ -77,22 +70,6 @@ must(struct world *w, struct engine *e, const char *sql)
 		fail_msg("%s: %s", sql, w->told.text);
 }
 
-static uint8_t *
-read_file(struct world *w, const char *name, size_t *len)
-{
-	FILE *f = fopen(filled(w, name), "rb");
-	struct stat st;
-	uint8_t *mem;
-
-	assert_non_null(f);
-	assert_int_equal(fstat(fileno(f), &st), 0);
-	*len = (size_t)st.st_size;
-	mem = talloc_size(w->mem, *len + 1);
-	assert_int_equal(fread(mem, 1, *len, f), *len);
-	fclose(f);
-	return mem;
-}
-
 static void
 write_file(struct world *w, const char *name, const void *mem, size_t len)
 {
@@ -116,42 +93,11 @@ make_database(struct world *w, const char *name)
 static void
 make_backups(struct world *w)
 {
-	static const char *const steps[] = {
-		"BACKUP DATABASE [Sales] TO DISK = N'$/full.bak' WITH INIT, CHECKSUM",
-		"USE [Sales] INSERT INTO dbo.t VALUES (2, N'two')",
-		"BACKUP LOG [Sales] TO DISK = N'$/log1.trn' WITH INIT",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/diff1.bak' WITH INIT, DIFFERENTIAL",
-		"USE [Sales] INSERT INTO dbo.t VALUES (3, N'three')",
-		"BACKUP LOG [Sales] TO DISK = N'$/log2.trn' WITH INIT",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/diff2.bak' WITH INIT, DIFFERENTIAL",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/s1.bak', DISK = N'$/s2.bak' WITH INIT, COPY_ONLY",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/two.bak' WITH INIT, COPY_ONLY",
-		"BACKUP LOG [Sales] TO DISK = N'$/two.bak' WITH NOINIT, COPY_ONLY",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/base2.bak' WITH INIT",
-		"BACKUP DATABASE [Sales] TO DISK = N'$/diff3.bak' WITH INIT, DIFFERENTIAL",
-		"BACKUP DATABASE [Other] TO DISK = N'$/other.bak' WITH INIT",
-		"BACKUP LOG [Other] TO DISK = N'$/other.trn' WITH INIT",
-		"ALTER DATABASE [Simple] SET RECOVERY SIMPLE",
-		"BACKUP DATABASE [Simple] TO DISK = N'$/simple.bak' WITH INIT",
-		"BACKUP LOG [Sales] TO DISK = N'$/log3.trn' WITH INIT",
-		"BACKUP LOG [Sales] TO DISK = N'$/tail.trn' WITH INIT, NORECOVERY",
-		"RESTORE DATABASE [Sales] WITH RECOVERY",
-		"USE [Sales] INSERT INTO dbo.t VALUES (4, N'on a new branch')",
-		"BACKUP LOG [Sales] TO DISK = N'$/fork.trn' WITH INIT",
-		"USE [Sales] INSERT INTO dbo.t VALUES (5, N'further on')",
-		/* Back to before the tail: what is taken now leaves the way before the tail's end. */
-		"RESTORE DATABASE [Sales] FROM DISK = N'$/full.bak' WITH REPLACE, MOVE N'Sales' TO N'$/back.mdf', MOVE N'Sales_log' TO N'$/back.ldf'",
-		"USE [Sales] INSERT INTO dbo.t VALUES (6, N'another'), (7, N'way'), (8, N'of life')",
-		"USE [Sales] INSERT INTO dbo.t VALUES (9, N'and on')",
-		"USE [Sales] INSERT INTO dbo.t VALUES (10, N'and on')",
-		"USE [Sales] INSERT INTO dbo.t VALUES (11, N'and on')",
-		"BACKUP LOG [Sales] TO DISK = N'$/otherway.trn' WITH INIT",
-	};
+	struct err err = { 0 };
+	size_t n;
+	const char *const *steps = fidelity_media(&n);
 
-	make_database(w, "Sales");
-	make_database(w, "Other");
-	make_database(w, "Simple");
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+	for (size_t i = 0; i < n; i++)
 		must(w, w->source, steps[i]);
 	assert_true(engine_set_release(w->source, 2022));
 	make_database(w, "Newer");
@@ -160,232 +106,9 @@ make_backups(struct world *w)
 	make_database(w, "Older");
 	must(w, w->source, "BACKUP DATABASE [Older] TO DISK = N'$/older.bak' WITH INIT");
 	assert_true(engine_set_release(w->source, 2019));
+	if (!fidelity_bad_media(w->mem, w->dir, &err))
+		fail_msg("%s", err.text);
 }
-
-/* What no BACKUP would write: each is full.bak with something done to it. */
-static void
-make_bad_media(struct world *w)
-{
-	static const char text[] = "-- this is a script and no backup at all ------------------------------------------------------";
-	size_t len, n;
-	uint8_t *full = read_file(w, "$/full.bak", &len), *bad = talloc_memdup(w->mem, full, len);
-	FILE *plain, *packed;
-	struct err err = { 0 };
-
-	write_file(w, "$/empty.bak", "", 0);
-	write_file(w, "$/text.bak", text, sizeof(text) - 1);
-	write_file(w, "$/cut.bak", full, len / 2);
-	write_file(w, "$/nothing_behind.bak", full, 4096 + 512);
-	bad[0x5D] = 2;
-	write_file(w, "$/tape2.bak", bad, len);
-	memcpy(bad, full, len);
-	for (n = 0; n + 12 < len; n++)
-		if (memcmp(bad + n, "SCIN", 4) == 0)
-			bad[n + 8] |= 0x20;
-	write_file(w, "$/damaged_at_source.bak", bad, len);
-	memcpy(bad, full, len);
-	for (n = 0; n + 0x40 < len && memcmp(bad + n, "SSET", 4) != 0; n++)
-		continue;
-	bad[n + 0x3C] = 0x34;
-	write_file(w, "$/foreign.bak", bad, len);
-	memcpy(bad, full, len);
-	memcpy(bad + 0x1C00 + 20 * 8192 + 200, "damage", 6);
-	write_file(w, "$/bad_page.bak", bad, len);
-	plain = fopen(filled(w, "$/full.bak"), "rb");
-	packed = fopen(filled(w, "$/packed.bak"), "w+b");
-	assert_true(plain != NULL && packed != NULL && mssqlbak_write(plain, packed, &err));
-	fclose(plain);
-	fclose(packed);
-	bad = read_file(w, "$/packed.bak", &len);
-	bad[0x1E0] = 0x31;
-	write_file(w, "$/encrypted.bak", bad, len);
-}
-
-/* ---- the rows ------------------------------------------------------------------------------------------------------------ */
-
-#define FULL "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH NORECOVERY"
-#define MOVED(name) "MOVE N'" name "' TO N'$/m1.mdf', MOVE N'" name "_log' TO N'$/m1.ldf'"
-#define INTO(set, name) "RESTORE DATABASE [m1] FROM DISK = N'$/" set "' WITH NORECOVERY, " MOVED(name)
-#define LOG(set) "RESTORE LOG [m1] FROM DISK = N'$/" set "' WITH NORECOVERY"
-#define DIFF(set) "RESTORE DATABASE [m1] FROM DISK = N'$/" set "' WITH NORECOVERY"
-#define RECOVER "RESTORE DATABASE [m1] WITH RECOVERY"
-
-/* A RESTORE that copied two files; and one refused for one reason. */
-#define COPIED "I4035.1 D1:229 I4035.1 D1:229 I3014.1 D0:229"
-#define REFUSED(why) why " E3013.1.16 D2:229"
-#define LOG_REFUSED(why) why " E3013.1.16 D2:236"
-
-static const struct row {
-	const char *name;
-	const char *before[6]; /* "inside:" another session enters and stays; "knob:" name value; all else must succeed */
-	const char *statement; /* "stranger:" before it: by a log-in without rights */
-	const char *tokens, *says;
-} rows[] = {
-	/* ---- what success looks like ---- */
-	{ "a full with STATS", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH NORECOVERY, STATS = 50, " MOVED("Sales"),
-	  "I3211.1 D1:229 I3211.1 D1:229 " COPIED, NULL },
-	{ "a full without STATS", { 0 }, INTO("full.bak", "Sales"), COPIED, "RESTORE DATABASE successfully processed " },
-	{ "two stripes", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/s1.bak', DISK = N'$/s2.bak' WITH NORECOVERY, " MOVED("Sales"), COPIED, NULL },
-	{ "stripes in any order", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/s2.bak', DISK = N'$/s1.bak' WITH NORECOVERY, " MOVED("Sales"), COPIED, NULL },
-	{ "a log", { INTO("full.bak", "Sales") }, LOG("log1.trn"), "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", "RESTORE LOG successfully processed 0 pages" },
-	{ "a differential", { INTO("full.bak", "Sales") }, DIFF("diff1.bak"), COPIED, NULL },
-	{ "the second set of a file", { INTO("two.bak", "Sales") }, "RESTORE LOG [m1] FROM DISK = N'$/two.bak' WITH FILE = 2, NORECOVERY",
-	  "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-	{ "recovery alone", { INTO("full.bak", "Sales") }, RECOVER, "I3014.1 D0:229", NULL },
-	{ "recovery with the last log", { INTO("full.bak", "Sales") }, "RESTORE LOG [m1] FROM DISK = N'$/log1.trn' WITH RECOVERY",
-	  "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-	{ "the same family is written over while RESTORING", { INTO("full.bak", "Sales") }, INTO("full.bak", "Sales"), COPIED, NULL },
-	{ "SIMPLE has no tail", { INTO("simple.bak", "Simple"), RECOVER }, INTO("simple.bak", "Simple"), COPIED, NULL },
-	{ "STANDBY", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH STANDBY = N'$/undo', " MOVED("Sales"), COPIED, NULL },
-	{ "a log after STANDBY", { "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH STANDBY = N'$/undo', " MOVED("Sales") },
-	  LOG("log1.trn"), "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-	{ "VERIFYONLY", { 0 }, "RESTORE VERIFYONLY FROM DISK = N'$/full.bak'", "I3262.1 D0:377", "The backup set on file 1 is valid." },
-	{ "HEADERONLY", { 0 }, "RESTORE HEADERONLY FROM DISK = N'$/two.bak'", "C56 R2 D17:230 D0:250", NULL },
-	{ "FILELISTONLY", { 0 }, "RESTORE FILELISTONLY FROM DISK = N'$/full.bak'", "C22 R2 D17:230 D0:376", NULL },
-	{ "FILELISTONLY of a lone stripe", { 0 }, "RESTORE FILELISTONLY FROM DISK = N'$/s2.bak'", "C22 R2 D17:230 D0:376", NULL },
-	{ "LABELONLY", { 0 }, "RESTORE LABELONLY FROM DISK = N'$/s2.bak'", "C13 R1 D17:230 D0:251", NULL },
-
-	/* ---- who may ask, and from where ---- */
-	{ "inside a transaction", { 0 }, "BEGIN TRAN RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' ROLLBACK",
-	  "D1:212 E3021.0.16 E3013.1.16 D3:229 D0:210", "Cannot perform a backup or restore operation within a transaction." },
-	{ "to make a database takes a right", { 0 }, "stranger:" FULL, REFUSED("E262.1.14"), "CREATE DATABASE permission denied in database 'master'." },
-	{ "to read a header does too", { 0 }, "stranger:RESTORE HEADERONLY FROM DISK = N'$/full.bak'", "E262.1.14 E3013.1.16 D2:250", NULL },
-	{ "to overwrite one takes owning it", { INTO("full.bak", "Sales") }, "stranger:" FULL, REFUSED("E3110.1.14"),
-	  "User does not have permission to RESTORE database 'm1'." },
-	{ "from within", { INTO("full.bak", "Sales"), RECOVER }, "USE [m1] RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH REPLACE",
-	  "D1:226 E3102.1.16 E3013.1.16 D2:229", "RESTORE cannot process database 'm1' because it is in use by this session. It is recommended that the "
-	  "master database be used when performing this operation." },
-	{ "another is inside", { INTO("full.bak", "Sales"), RECOVER, "inside:m1" }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH REPLACE",
-	  REFUSED("E3101.1.16"), "Exclusive access could not be obtained because the database is in use." },
-	{ "the other was sent out", { INTO("full.bak", "Sales"), RECOVER, "inside:m1", "ALTER DATABASE [m1] SET SINGLE_USER WITH ROLLBACK IMMEDIATE" },
-	  "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH REPLACE, NORECOVERY, " MOVED("Sales"), COPIED, NULL },
-	{ "tempdb", { 0 }, "RESTORE DATABASE [tempdb] FROM DISK = N'$/full.bak'", REFUSED("E3147.1.16"), NULL },
-	{ "PARTIAL is not for us", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH PARTIAL, NORECOVERY", "E155.1.15 D2:253", NULL },
-
-	/* ---- devices ---- */
-	{ "no such file", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/absent.bak' WITH NORECOVERY", REFUSED("E3201.2.16"),
-	  "Cannot open backup device '$/absent.bak'. Operating system error 2(The system cannot find the file specified.)." },
-	{ "no right on the file", { "knob:denied 1" }, FULL, REFUSED("E3201.2.16"), "Cannot open backup device '$/full.bak'. Operating system error 5(Access is denied.)." },
-	{ "a file in use", { "knob:denied 2" }, FULL, REFUSED("E3201.2.16"), "Cannot open backup device '$/full.bak'. Operating system error 32(The process cannot access "
-	  "the file because it is being used by another process.)." },
-	{ "an empty file", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/empty.bak'", REFUSED("E3254.1.16"), "The volume on device '$/empty.bak' is empty." },
-	{ "a script", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/text.bak'", REFUSED("E3241.0.16"),
-	  "The media family on device '$/text.bak' is incorrectly formed. SQL Server cannot process this media family." },
-	{ "a script's header", { 0 }, "RESTORE HEADERONLY FROM DISK = N'$/text.bak'", "E3241.0.16 E3013.1.16 D2:250", NULL },
-	{ "FILELIST, not FILELISTONLY", { 0 }, "RESTORE FILELISTONLY FROM DISK = N'$/absent.bak'", "E3201.2.16 E3013.1.16 D2:376", NULL },
-	{ "media and no set", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/nothing_behind.bak'", REFUSED("E3242.1.16"), NULL },
-	{ "a tape of the next version", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/tape2.bak'", REFUSED("E3243.1.16"),
-	  "The media family on device '$/tape2.bak' was created using Microsoft Tape Format version 2.0. SQL Server supports version 1.0." },
-	{ "somebody else's set", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/foreign.bak'", REFUSED("E3143.1.16"), NULL },
-	{ "encrypted: not even the header", { 0 }, "RESTORE HEADERONLY FROM DISK = N'$/encrypted.bak'", "E33111.3.16 E3013.1.16 D2:250", NULL },
-	{ "half a stripe", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/s1.bak'", REFUSED("E3132.1.16"),
-	  "The media set has 2 media families but only 1 are provided. All members must be provided." },
-	{ "half a stripe is not valid", { 0 }, "RESTORE VERIFYONLY FROM DISK = N'$/s1.bak'", "E3132.1.16 E3013.1.16 D2:377", NULL },
-	{ "a member twice", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/s1.bak', DISK = N'$/s1.bak'", REFUSED("E3227.1.16"), NULL },
-	{ "another media set", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/s1.bak', DISK = N'$/full.bak'", REFUSED("E3258.1.16"), NULL },
-	{ "no third set", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/two.bak' WITH FILE = 3", REFUSED("E3287.1.16"),
-	  "The file ID 3 on device '$/two.bak' is incorrectly formed and can not be read." },
-
-	/* ---- what the set is ---- */
-	{ "from a newer server", { 0 }, INTO("newer.bak", "Newer"), REFUSED("E3169.1.16"), "The database was backed up on a server running version 16.00.1000. That version is "
-	  "incompatible with this server, which is running version 15.00.2000. Either restore the database on a server that supports the backup, or use a backup that "
-	  "is compatible with this server." },
-	{ "no checksums to check", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/base2.bak' WITH CHECKSUM", REFUSED("E3187.1.16"), NULL },
-	{ "a log is no full", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/log1.trn'", REFUSED("E3135.1.16"),
-	  "The backup set in file '$/log1.trn' was created by BACKUP LOG and cannot be used for this restore operation." },
-	{ "a full is no log", { INTO("full.bak", "Sales") }, LOG("full.bak"), LOG_REFUSED("E3135.1.16"), NULL },
-	{ "damaged when it was taken", { 0 }, INTO("damaged_at_source.bak", "Sales"), REFUSED("E3182.2.16"), NULL },
-	{ "cut off", { 0 }, INTO("cut.bak", "Sales"), REFUSED("E3203.1.16"), "Read on \"$/cut.bak\" failed: 38(Reached the end of the file.)" },
-	{ "a bad page", { 0 }, INTO("bad_page.bak", "Sales"), REFUSED("E3183.1.16"), "RESTORE detected an error on page (1:20) in database \"m1\" as read from the backup set." },
-	{ "a bad page is found before it counts", { 0 }, "RESTORE VERIFYONLY FROM DISK = N'$/bad_page.bak'", "E3183.1.16 E3013.1.16 D2:377", NULL },
-
-	/* ---- the database against the set ---- */
-	{ "a log of nothing", { 0 }, LOG("log1.trn"), LOG_REFUSED("E3118.1.16"), "The database \"m1\" does not exist. RESTORE can only create a database when restoring "
-	  "either a full backup or a file backup of the primary file." },
-	{ "a differential of nothing", { 0 }, DIFF("diff1.bak"), REFUSED("E3118.1.16"), NULL },
-	{ "a log of what is ONLINE", { INTO("full.bak", "Sales"), RECOVER }, LOG("log1.trn"), LOG_REFUSED("E3117.1.16"),
-	  "The log or differential backup cannot be restored because no files are ready to rollforward." },
-	{ "another database's full", { INTO("full.bak", "Sales") }, INTO("other.bak", "Other"), REFUSED("E3154.4.16"),
-	  "The backup set holds a backup of a database other than the existing 'm1' database." },
-	{ "another database's log", { INTO("full.bak", "Sales") }, LOG("other.trn"), LOG_REFUSED("E3154.4.16"), NULL },
-	{ "REPLACE takes another database", { INTO("full.bak", "Sales") }, "RESTORE DATABASE [m1] FROM DISK = N'$/other.bak' WITH REPLACE, NORECOVERY, " MOVED("Other"),
-	  COPIED, NULL },
-	{ "a living database", { INTO("full.bak", "Sales"), RECOVER }, INTO("full.bak", "Sales"), REFUSED("E3159.1.16"), "The tail of the log for the database \"m1\" has not been "
-	  "backed up. Use BACKUP LOG WITH NORECOVERY to backup the log if it contains work you do not want to lose. Use the WITH REPLACE or WITH STOPAT clause of the RESTORE "
-	  "statement to just overwrite the contents of the log." },
-	{ "a living database's tail to a time", { INTO("full.bak", "Sales"), RECOVER, "USE [m1] INSERT INTO dbo.t VALUES (77, N'new')" },
-	  "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH NORECOVERY, STOPAT = N'2099-01-01T00:00:00'", REFUSED("E3173.1.16"), NULL },
-	{ "a gap", { INTO("full.bak", "Sales") }, LOG("log2.trn"), LOG_REFUSED("E4305.1.16"), "The log in this backup set begins at LSN 40000000" },
-	{ "too old", { INTO("full.bak", "Sales"), LOG("log1.trn"), LOG("log2.trn") }, LOG("log1.trn"), LOG_REFUSED("E4326.1.16"),
-	  "The log in this backup set terminates at LSN 40000000" },
-	{ "the same log again", { INTO("full.bak", "Sales"), LOG("log1.trn") }, LOG("log1.trn"), "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-	{ "on over a recovery at the source", { INTO("base2.bak", "Sales"), LOG("log3.trn"), LOG("tail.trn") }, LOG("fork.trn"),
-	  "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-	{ "another way", { INTO("full.bak", "Sales"), LOG("log1.trn") }, LOG("otherway.trn"), LOG_REFUSED("E4330.1.16"),
-	  "This backup set cannot be applied because it is on a recovery path that is inconsistent with the database." },
-	{ "another base", { INTO("full.bak", "Sales") }, DIFF("diff3.bak"), REFUSED("E3136.1.16"),
-	  "This differential backup cannot be restored because the database has not been restored to the correct earlier state." },
-	{ "an older differential", { INTO("full.bak", "Sales"), DIFF("diff2.bak") }, DIFF("diff1.bak"), REFUSED("E3120.1.16"), NULL },
-	{ "already recovered", { INTO("full.bak", "Sales"), RECOVER }, RECOVER, REFUSED("E3153.1.16"), "The database is already fully recovered." },
-	{ "recovery of nothing", { 0 }, RECOVER, REFUSED("E3118.1.16"), NULL },
-	{ "STANDBY of an older server's", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/older.bak' WITH STANDBY = N'$/undo', " MOVED("Older"), REFUSED("E3180.1.16"), NULL },
-	{ "an older server's comes up", { INTO("older.bak", "Older") }, RECOVER, "I3014.1 D0:229", NULL },
-	{ "STOPAT of SIMPLE", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/simple.bak' WITH STOPAT = N'2099-01-01T00:00:00'", REFUSED("E3145.1.16"), NULL },
-	{ "STOPAT before the full's end", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH STOPAT = N'2001-01-01T00:00:00'", REFUSED("E4338.1.16"), NULL },
-	{ "STOPAT that is past", { INTO("full.bak", "Sales"), LOG("log1.trn") },
-	  "RESTORE LOG [m1] FROM DISK = N'$/log2.trn' WITH NORECOVERY, STOPAT = N'2001-01-01T00:00:00'", LOG_REFUSED("E4335.1.16"), NULL },
-	{ "STOPAT that is not reached", { INTO("full.bak", "Sales") }, "RESTORE LOG [m1] FROM DISK = N'$/log1.trn' WITH RECOVERY, STOPAT = N'2099-01-01T00:00:00'",
-	  "I4322.1 D1:236 I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
-
-	/* ---- files ---- */
-	{ "no such file in the set", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH MOVE N'Nonsense' TO N'$/x.mdf'", REFUSED("E3234.2.16"),
-	  "Logical file 'Nonsense' is not part of database 'Sales'. Use RESTORE FILELISTONLY to list the logical file names." },
-	{ "a file moved twice", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH MOVE N'Sales' TO N'$/x.mdf', MOVE N'sales' TO N'$/y.mdf'", REFUSED("E4353.1.16"), NULL },
-	{ "two files at one place", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH MOVE N'Sales' TO N'$/x.mdf', MOVE N'Sales_log' TO N'$/x.mdf'",
-	  REFUSED("E3176.1.16 E3119.1.16"), NULL },
-	{ "another database's files", { INTO("full.bak", "Sales") }, "RESTORE DATABASE [m2] FROM DISK = N'$/full.bak' WITH NORECOVERY, " MOVED("Sales"),
-	  REFUSED("E1834.1.16 E3156.4.16 E1834.1.16 E3156.4.16 E3119.1.16"), "The file '$/m1.mdf' cannot be overwritten.  It is being used by database 'm1'." },
-	{ "no such folder", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH MOVE N'Sales' TO N'$/no/x.mdf', MOVE N'Sales_log' TO N'$/x.ldf'",
-	  REFUSED("E5133.1.16 E3156.4.16 E3119.1.16"), NULL },
-	{ "a stranger's file", { 0 }, "RESTORE DATABASE [m1] FROM DISK = N'$/full.bak' WITH MOVE N'Sales' TO N'$/text.bak', MOVE N'Sales_log' TO N'$/x.ldf'",
-	  REFUSED("E3142.1.16 E3119.1.16"), NULL },
-	{ "no space", { "knob:free_kb 100" }, INTO("full.bak", "Sales"), REFUSED("E3257.1.16 E3119.1.16"), NULL },
-
-	/* ---- use of what is RESTORING ---- */
-	{ "USE", { INTO("full.bak", "Sales") }, "USE [m1]", "E927.2.14 D2:226", "Database 'm1' cannot be opened. It is in the middle of a restore." },
-	{ "BACKUP", { INTO("full.bak", "Sales") }, "BACKUP DATABASE [m1] TO DISK = N'$/x.bak'", "E927.2.14 E3013.1.16 D2:228", NULL },
-	{ "ALTER", { INTO("full.bak", "Sales") }, "ALTER DATABASE [m1] SET RECOVERY SIMPLE", "E5052.1.16 D2:215", NULL },
-	{ "DROP", { INTO("full.bak", "Sales") }, "DROP DATABASE [m1]", "D0:215", NULL },
-
-	/* ---- BACKUP ---- */
-	{ "BACKUP of nothing", { 0 }, "BACKUP DATABASE [nobody] TO DISK = N'$/x.bak'", "E911.11.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP into a transaction", { 0 }, "BEGIN TRAN BACKUP DATABASE [m1] TO DISK = N'$/x.bak' ROLLBACK", "D1:212 E3021.0.16 E3013.1.16 D3:228 D0:210", NULL },
-	{ "BACKUP LOG of SIMPLE", { INTO("simple.bak", "Simple"), RECOVER }, "BACKUP LOG [m1] TO DISK = N'$/x.trn'", "E4208.1.16 E3013.1.16 D2:235", NULL },
-	{ "BACKUP LOG before a full", { "CREATE DATABASE [m1]" }, "BACKUP LOG [m1] TO DISK = N'$/x.trn'", "E4214.1.16 E3013.1.16 D2:235", NULL },
-	{ "DIFFERENTIAL before a full", { "CREATE DATABASE [m1]" }, "BACKUP DATABASE [m1] TO DISK = N'$/x.bak' WITH DIFFERENTIAL", "E3035.1.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP to nowhere", { "CREATE DATABASE [m1]" }, "BACKUP DATABASE [m1] TO DISK = N'$/no/x.bak'", "E3201.1.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP behind a script", { "CREATE DATABASE [m1]" }, "BACKUP DATABASE [m1] TO DISK = N'$/text.bak'", "E3241.0.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP WITH COMPRESSION", { "CREATE DATABASE [m1]", "BACKUP DATABASE [m1] TO DISK = N'$/c1.bak', DISK = N'$/c2.bak' WITH INIT, COMPRESSION, CHECKSUM" },
-	  "RESTORE VERIFYONLY FROM DISK = N'$/c1.bak', DISK = N'$/c2.bak' WITH CHECKSUM", "I3262.1 D0:377", NULL },
-	{ "BACKUP to half of the stripes", { "CREATE DATABASE [m1]" }, "BACKUP DATABASE [m1] TO DISK = N'$/s1.bak'", "E3132.1.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP and no space", { "CREATE DATABASE [m1]", "knob:free_kb 1" }, "BACKUP DATABASE [m1] TO DISK = N'$/x.bak' WITH INIT", "E3202.1.16 E3013.1.16 D2:228", NULL },
-	{ "BACKUP", { "CREATE DATABASE [m1]" }, "BACKUP DATABASE [m1] TO DISK = N'$/x.bak' WITH INIT", "I4035.1 D1:228 I4035.1 D1:228 I3014.1 D0:228", NULL },
-
-	/* ---- ordered, in the catalogue's words ---- */
-	{ "ordered at once", { "knob:fail_number 3271" }, INTO("full.bak", "Sales"), REFUSED("E3271.1.16"), "A nonrecoverable I/O error occurred on file \"$/full.bak:\"" },
-	{ "the deadlock's victim", { "knob:fail_number 1205" }, INTO("full.bak", "Sales"), REFUSED("E1205.51.13"), "Transaction (Process ID 60) was deadlocked on lock "
-	  "resources with another process and has been chosen as the deadlock victim. Rerun the transaction." },
-	{ "in transition", { "knob:fail_number 952" }, INTO("full.bak", "Sales"), REFUSED("E952.1.16"), "Database 'm1' is in transition. Try the statement later." },
-	{ "serialised", { "knob:fail_number 3023" }, INTO("full.bak", "Sales"), REFUSED("E3023.2.16"), NULL },
-	{ "incomplete at its making", { "knob:fail_number 3256" }, INTO("full.bak", "Sales"), REFUSED("E3256.1.16"), NULL },
-	{ "an assert", { "knob:fail_number 3270" }, INTO("full.bak", "Sales"), REFUSED("E3270.1.16"), NULL },
-	{ "a file in no state for it", { "knob:fail_number 3178" }, INTO("full.bak", "Sales"), REFUSED("E3178.1.16"), NULL },
-	{ "the chain has a gap", { "knob:fail_number 4312" }, INTO("full.bak", "Sales"), REFUSED("E4312.1.16"), NULL },
-	{ "a share that went away", { "knob:fail_number 3203" }, INTO("full.bak", "Sales"), REFUSED("E3203.1.16"), NULL },
-	{ "in an availability group", { "knob:fail_number 3104" }, INTO("full.bak", "Sales"), REFUSED("E3104.1.16"), NULL },
-	{ "damage", { "knob:fail_number 3189" }, INTO("full.bak", "Sales"), REFUSED("E3189.1.16"), NULL },
-	{ "recovery that fails", { INTO("full.bak", "Sales"), "knob:fail_recovery 3167" }, RECOVER, REFUSED("E3167.1.16"), NULL },
-};
 
 /* ---- playing them ---------------------------------------------------------------------------------------------------------- */
 
@@ -402,12 +125,12 @@ begin_row(struct world *w)
 }
 
 static void
-prepare_row(struct world *w, const struct row *row, struct tsql_session **inside)
+prepare_row(struct world *w, const struct fidelity_row *row, struct tsql_session **inside)
 {
 	char name[64];
 	long value;
 
-	for (size_t i = 0; i < 6 && row->before[i] != NULL; i++) {
+	for (size_t i = 0; i < FIDELITY_BEFORE && row->before[i] != NULL; i++) {
 		if (sscanf(row->before[i], "knob:%63s %ld", name, &value) == 2) {
 			assert_true(engine_knob(w->target, name, value));
 		} else if (strncmp(row->before[i], "inside:", 7) == 0) {
@@ -422,13 +145,13 @@ prepare_row(struct world *w, const struct row *row, struct tsql_session **inside
 }
 
 static bool
-row_is_right(struct world *w, const struct row *row)
+row_is_right(struct world *w, const struct fidelity_row *row)
 {
 	const char *says = row->says == NULL ? "" : filled(w, row->says);
 	bool by_stranger = strncmp(row->statement, "stranger:", 9) == 0;
 
 	as(w, w->target, by_stranger ? "stranger" : "sa", row->statement + (by_stranger ? 9 : 0));
-	if (strcmp(w->told.tokens, row->tokens) == 0 && strncmp(w->told.text, says, strlen(says)) == 0)
+	if (strcmp(w->told.tokens, filled(w, row->tokens)) == 0 && strncmp(w->told.text, says, strlen(says)) == 0)
 		return true;
 	print_message("# %s\n#   expected %s\n#   got      %s\n#   saying   %s\n", row->name, row->tokens, w->told.tokens, w->told.text);
 	return false;
@@ -438,7 +161,8 @@ static void
 every_statement_has_its_tokens(void **state)
 {
 	struct world *w = *state;
-	size_t bad = 0, n = sizeof(rows) / sizeof(rows[0]);
+	size_t bad = 0, n;
+	const struct fidelity_row *rows = fidelity_rows(&n);
 
 	for (size_t i = 0; i < n; i++) {
 		struct tsql_session *inside = NULL;
@@ -646,7 +370,7 @@ look_at_recovery(void *ctx)
 	assert_string_equal(told.first_row, "RECOVERING|");
 	teller_run(&told, s, "USE [m1]");
 	assert_string_equal(told.tokens, "E922.1.14 D2:226");
-	teller_run(&told, s, RECOVER);
+	teller_run(&told, s, filled(w, RECOVER));
 	assert_string_equal(told.tokens, REFUSED("E3101.1.16"));
 	teller_run(&told, s, "SELECT command FROM sys.dm_exec_requests");
 	assert_string_equal(told.first_row, "RESTORE DATABASE|");
@@ -810,7 +534,6 @@ begin_world(void **state)
 	    !engine_login_set(w->target, "sa", "Sa1!", true, &err) || !engine_login_set(w->target, "stranger", "Str1!", false, &err))
 		return -1;
 	make_backups(w);
-	make_bad_media(w);
 	*state = w;
 	return 0;
 }
