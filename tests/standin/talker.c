@@ -10,7 +10,7 @@
 
 #include "common/bytes.h"
 
-enum { WAIT_MS = 60000, PACKET = 4096, HEADER = 8, END = 1, V7_2 = 0x72090002 };
+enum { WAIT_MS = 60000, PACKET = 4096, HEADER = 8, END = 1, V7_2 = 0x72090002, ANSWER_MAX = 64 << 20 };
 
 /* ---- saying ------------------------------------------------------------------------------------------------- */
 
@@ -65,7 +65,7 @@ talker_send(struct talker *t, unsigned type, unsigned status, const void *mem, s
 			number++, 0 }, HEADER);
 		if (n > 0)
 			memcpy(packet + HEADER, p, n);
-		if (send(t->fd, packet, n + HEADER, MSG_NOSIGNAL) < 0)
+		if ((t->write != NULL ? t->write(t->io, packet, n + HEADER) : send(t->fd, packet, n + HEADER, MSG_NOSIGNAL)) < 0)
 			return;
 		p += n;
 		len -= n;
@@ -208,14 +208,23 @@ talker_call(struct talker *t, int number, const char *name, const char *const *p
 
 /* ---- hearing --------------------------------------------------------------------------------------------------- */
 
+static ssize_t
+take_some(struct talker *t, void *mem, size_t len)
+{
+	struct pollfd pf = { .fd = t->fd, .events = POLLIN };
+
+	if (t->read != NULL)
+		return t->read(t->io, mem, len);
+	return poll(&pf, 1, WAIT_MS) <= 0 ? -1 : recv(t->fd, mem, len, 0);
+}
+
 static bool
 take(struct talker *t, void *mem, size_t len)
 {
 	uint8_t *p = mem;
 
 	while (len > 0) {
-		struct pollfd pf = { .fd = t->fd, .events = POLLIN };
-		ssize_t n = poll(&pf, 1, WAIT_MS) <= 0 ? -1 : recv(t->fd, p, len, 0);
+		ssize_t n = take_some(t, p, len);
 
 		if (n <= 0)
 			return false;
@@ -223,6 +232,18 @@ take(struct talker *t, void *mem, size_t len)
 		len -= (size_t)n;
 	}
 	return true;
+}
+
+static void
+write_raw(struct talker *t, const uint8_t *header, const uint8_t *payload, size_t len)
+{
+	if (t->raw == NULL)
+		return;
+	for (size_t i = 0; i < HEADER; i++)
+		fprintf(t->raw, "%02x", header[i]);
+	for (size_t i = 0; i < len; i++)
+		fprintf(t->raw, "%02x", payload[i]);
+	fputc('\n', t->raw);
 }
 
 /* One packet's payload behind what is there; 1: the message ends with it, 0: it goes on, -1: the line ended. */
@@ -234,10 +255,14 @@ take_packet(struct talker *t, uint8_t **mem, size_t *len)
 
 	if (!take(t, header, HEADER))
 		return -1;
-	n = ((size_t)header[2] << 8 | header[3]) - HEADER;
+	n = (size_t)header[2] << 8 | header[3];
+	if (n < HEADER || *len + n > ANSWER_MAX)
+		return -1;
+	n -= HEADER;
 	*mem = talloc_realloc(t, *mem, uint8_t, *len + n + 1);
 	if (header[0] != 0x04 || !take(t, *mem + *len, n))
 		return -1;
+	write_raw(t, header, *mem + *len, n);
 	*len += n;
 	t->packets++;
 	t->longest = n > t->longest ? n : t->longest;
@@ -261,12 +286,16 @@ talker_prelogin(struct talker *t, int encryption)
 	return said;
 }
 
-struct column { unsigned type; bool is_max; char name[64]; };
+struct column { unsigned type, size, precision, scale; bool is_max; char name[64]; };
 
 struct reading {
 	struct bytes in;
 	uint32_t version;
+	TALLOC_CTX *mem;
 	char *said;
+	char *tokens, *text, *names, *rows; /* as in struct talker */
+	size_t n_rows;                      /* not yet told in tokens */
+	bool had_error;
 	struct column columns[128];
 	size_t n_columns;
 };
@@ -283,6 +312,23 @@ say(struct reading *r, const char *fmt, ...)
 	va_end(ap);
 }
 
+static void add_token(struct reading *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+add_token(struct reading *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (r->n_rows > 0)
+		r->tokens = talloc_asprintf_append_buffer(r->tokens, "%sR%zu", r->tokens[0] == '\0' ? "" : " ", r->n_rows);
+	r->n_rows = 0;
+	if (r->tokens[0] != '\0')
+		r->tokens = talloc_strdup_append_buffer(r->tokens, " ");
+	va_start(ap, fmt);
+	r->tokens = talloc_vasprintf_append_buffer(r->tokens, fmt, ap);
+	va_end(ap);
+}
+
 struct word { char s[600]; };
 
 static struct word
@@ -294,6 +340,29 @@ wide(struct bytes *in, size_t chars)
 	for (size_t i = 0; p != NULL && i < chars && i < sizeof(w.s) - 1; i++)
 		w.s[i] = p[2 * i + 1] == 0 ? (char)p[2 * i] : '?';
 	return w;
+}
+
+/* USE and a log-in tell of the database and the language: not an answer to anything. */
+static bool
+is_about_session(uint32_t number)
+{
+	return number == 5701 || number == 5703;
+}
+
+static void
+note_message(struct reading *r, bool error, uint32_t number, unsigned state, unsigned class, const char *text)
+{
+	if (!error && is_about_session(number))
+		return;
+	if (error)
+		add_token(r, "E%u.%u.%u", number, state, class);
+	else if (class == 0)
+		add_token(r, "I%u.%u", number, state);
+	else
+		add_token(r, "I%u.%u.%u", number, state, class);
+	if (!r->had_error)
+		r->text = talloc_strdup(r->mem, text);
+	r->had_error = r->had_error || error;
 }
 
 static void
@@ -309,6 +378,7 @@ read_message(struct reading *r, bool error)
 	say(r, "%s %u/%u/%u", error ? "error" : "info", number, state, class);
 	if (error)
 		say(r, " %s", text.s);
+	note_message(r, error, number, state, class, text.s);
 }
 
 static void
@@ -333,28 +403,84 @@ read_envchange(struct reading *r, size_t len)
 	bytes_seek(&r->in, end);
 }
 
+/* What a type declares besides itself: an octet of size, two, both with a collation, a scale, all of numeric, nothing. */
+enum declares { SIZE8, SIZE16, SIZE16_COLLATED, SCALE, NUMERIC, FIXED };
+
+static const struct wire_type { unsigned type, fixed_size; enum declares declares; const char *name; } wire_types[] = {
+	{ 0x26, 0, SIZE8, "int" }, { 0x68, 0, SIZE8, "bit" }, { 0x24, 0, SIZE8, "uniqueidentifier" }, { 0x6D, 0, SIZE8, "float" },
+	{ 0x6F, 0, SIZE8, "datetime" }, { 0x6E, 0, SIZE8, "money" }, { 0x2A, 0, SCALE, "datetime2" }, { 0x29, 0, SCALE, "time" }, { 0x28, 0, FIXED, "date" },
+	{ 0x6C, 0, NUMERIC, "numeric" }, { 0x6A, 0, NUMERIC, "decimal" }, { 0xA5, 0, SIZE16, "varbinary" }, { 0xAD, 0, SIZE16, "binary" },
+	{ 0xE7, 0, SIZE16_COLLATED, "nvarchar" }, { 0xEF, 0, SIZE16_COLLATED, "nchar" }, { 0xA7, 0, SIZE16_COLLATED, "varchar" },
+	{ 0xAF, 0, SIZE16_COLLATED, "char" }, { 0x30, 1, FIXED, "tinyint not null" }, { 0x32, 1, FIXED, "bit not null" },
+	{ 0x34, 2, FIXED, "smallint not null" }, { 0x38, 4, FIXED, "int not null" }, { 0x7F, 8, FIXED, "bigint not null" },
+	{ 0x3D, 8, FIXED, "datetime not null" }, { 0x3E, 8, FIXED, "float not null" },
+};
+
+static const struct wire_type *
+type_of(unsigned type)
+{
+	for (size_t i = 0; i < sizeof(wire_types) / sizeof(wire_types[0]); i++)
+		if (wire_types[i].type == type)
+			return &wire_types[i];
+	return NULL;
+}
+
 static void
 read_type(struct reading *r, struct column *c)
 {
-	c->type = bytes_u8(&r->in);
-	c->is_max = false;
-	switch (c->type) {
-	case 0x26: case 0x68: case 0x24: case 0x6D: case 0x6F: case 0x2A: bytes_u8(&r->in); break;
-	case 0x6C: bytes_take(&r->in, 3); break;
-	case 0x28: break;
-	case 0xA5: c->is_max = bytes_u16(&r->in) == 0xFFFF; break;
-	case 0xE7: case 0xEF:
-		c->is_max = bytes_u16(&r->in) == 0xFFFF;
-		bytes_take(&r->in, 5);
-		break;
-	default: r->in.short_of = true;
+	const struct wire_type *w;
+
+	*c = (struct column){ .type = bytes_u8(&r->in) };
+	w = type_of(c->type);
+	if (w == NULL) {
+		r->in.short_of = true;
+		return;
 	}
+	switch (w->declares) {
+	case SIZE8: c->size = bytes_u8(&r->in); break;
+	case SCALE: c->scale = bytes_u8(&r->in); break;
+	case FIXED: c->size = w->fixed_size; break;
+	case NUMERIC:
+		c->size = bytes_u8(&r->in);
+		c->precision = bytes_u8(&r->in);
+		c->scale = bytes_u8(&r->in);
+		break;
+	case SIZE16: case SIZE16_COLLATED:
+		c->size = bytes_u16(&r->in);
+		c->is_max = c->size == 0xFFFF;
+		if (w->declares == SIZE16_COLLATED)
+			bytes_take(&r->in, 5);
+	}
+}
+
+/* A column's name and type, as one would declare it. */
+static void
+note_column(struct reading *r, const struct column *c)
+{
+	static const char *const integers[] = { "tinyint", "smallint", "int", "int", "bigint" };
+	const struct wire_type *w = type_of(c->type);
+	char size[32] = "";
+
+	if (w == NULL)
+		return;
+	if (c->is_max)
+		snprintf(size, sizeof(size), "(max)");
+	else if (w->declares == NUMERIC)
+		snprintf(size, sizeof(size), "(%u,%u)", c->precision, c->scale);
+	else if (w->declares == SCALE)
+		snprintf(size, sizeof(size), "(%u)", c->scale);
+	else if (w->declares == SIZE16 || w->declares == SIZE16_COLLATED)
+		snprintf(size, sizeof(size), "(%u)", c->type == 0xE7 || c->type == 0xEF ? c->size / 2 : c->size);
+	r->names = talloc_asprintf_append_buffer(r->names, "%s%s %s%s", r->names[0] == '\0' ? "" : ", ", c->name,
+		c->type == 0x26 && c->size <= 8 ? integers[c->size / 2] : w->name, size);
 }
 
 static void
 read_columns(struct reading *r)
 {
 	r->n_columns = bytes_u16(&r->in);
+	r->names = talloc_strdup(r->mem, "");
+	add_token(r, "C%zu", r->n_columns);
 	say(r, "cols");
 	for (size_t i = 0; i < r->n_columns && !r->in.short_of; i++) {
 		struct column *c = &r->columns[i < 128 ? i : 127];
@@ -363,12 +489,14 @@ read_columns(struct reading *r)
 		read_type(r, c);
 		snprintf(c->name, sizeof(c->name), "%.60s", wide(&r->in, bytes_u8(&r->in)).s);
 		say(r, " %s:%02x", c->name, c->type);
+		note_column(r, c);
 	}
 }
 
 static void
 read_value(struct reading *r, const struct column *c)
 {
+	const struct wire_type *w = type_of(c->type);
 	bool text = c->type == 0xE7 || c->type == 0xEF;
 	uint64_t n, v = 0;
 	const uint8_t *p;
@@ -376,7 +504,9 @@ read_value(struct reading *r, const struct column *c)
 	if (c->is_max) {
 		n = bytes_u64(&r->in);
 		n = n == UINT64_MAX ? n : bytes_u32(&r->in);
-	} else if (text || c->type == 0xA5) {
+	} else if (w != NULL && w->fixed_size > 0) {
+		n = w->fixed_size;
+	} else if (w != NULL && (w->declares == SIZE16 || w->declares == SIZE16_COLLATED)) {
 		n = bytes_u16(&r->in);
 		n = n == 0xFFFF ? UINT64_MAX : n;
 	} else {
@@ -418,6 +548,7 @@ read_done(struct reading *r, const char *name)
 	uint64_t rows = r->version >= V7_2 ? bytes_u64(&r->in) : bytes_u32(&r->in);
 
 	say(r, "%s %04x %u %llu", name, status, curcmd, (unsigned long long)rows);
+	add_token(r, "D%u:%u", status, curcmd);
 }
 
 static void
@@ -446,14 +577,24 @@ read_return_value(struct reading *r)
 	read_value(r, &c);
 }
 
+/* nulls: NBCROW's, a bit for each column that is NULL and has no value; NULL for an ordinary row. */
 static void
-read_row(struct reading *r)
+read_row(struct reading *r, const uint8_t *nulls)
 {
+	size_t before = strlen(r->said) + strlen("row ");
+
 	say(r, "row");
 	for (size_t i = 0; i < r->n_columns && i < 128 && !r->in.short_of; i++) {
 		say(r, " ");
-		read_value(r, &r->columns[i]);
+		if (nulls != NULL && (nulls[i / 8] >> i % 8 & 1) != 0)
+			say(r, "null");
+		else
+			read_value(r, &r->columns[i]);
 	}
+	if (r->in.short_of || strlen(r->said) < before)
+		return;
+	r->rows = talloc_asprintf_append_buffer(r->rows, "%s\n", r->said + before);
+	r->n_rows++;
 }
 
 static void
@@ -467,22 +608,31 @@ read_token(struct reading *r)
 	case 0xAD: bytes_u16(&r->in); read_loginack(r); break;
 	case 0xAE: read_features(r); break;
 	case 0x81: read_columns(r); break;
-	case 0xD1: read_row(r); break;
+	case 0xD1: read_row(r, NULL); break;
+	case 0xD2: read_row(r, bytes_take(&r->in, (r->n_columns + 7) / 8)); break;
+	case 0xA9: say(r, "order"); bytes_take(&r->in, bytes_u16(&r->in)); break;
 	case 0xFD: read_done(r, "done"); break;
 	case 0xFE: read_done(r, "proc"); break;
 	case 0xFF: read_done(r, "inproc"); break;
 	case 0x79: say(r, "status %d", (int)bytes_u32(&r->in)); break;
 	case 0xAC: read_return_value(r); break;
-	default: say(r, "broken: token %02x", token); bytes_take(&r->in, bytes_left(&r->in)); break;
+	default: say(r, "broken: token %02x", token); add_token(r, "broken"); bytes_take(&r->in, bytes_left(&r->in)); break;
 	}
 }
 
 /* Every whole token; whether the bytes end with one is said only of a whole message. */
-static char *
-read_tokens(const struct talker *t, const uint8_t *mem, size_t len, bool whole)
+static void
+read_tokens(struct talker *t, const uint8_t *mem, size_t len, bool whole)
 {
-	struct reading r = { .in = bytes_of(mem, len), .version = t->version, .said = talloc_strdup(t, "") };
+	struct reading r = { .in = bytes_of(mem, len), .version = t->version };
 
+	talloc_free(t->answer);
+	r.mem = t->answer = talloc_new(t);
+	r.said = talloc_strdup(r.mem, "");
+	r.tokens = talloc_strdup(r.mem, "");
+	r.text = talloc_strdup(r.mem, "");
+	r.names = talloc_strdup(r.mem, "");
+	r.rows = talloc_strdup(r.mem, "");
 	while (bytes_left(&r.in) > 0) {
 		size_t before = strlen(r.said);
 
@@ -492,11 +642,17 @@ read_tokens(const struct talker *t, const uint8_t *mem, size_t len, bool whole)
 		if (!r.in.short_of)
 			continue;
 		r.said[before] = '\0';
-		if (whole)
-			r.said = talloc_asprintf_append(r.said, "broken: the message ends within a token");
+		if (whole) {
+			say(&r, "broken: the message ends within a token");
+			add_token(&r, "broken");
+		}
 		break;
 	}
-	return r.said;
+	t->last = r.said;
+	t->tokens = r.tokens;
+	t->text = r.text;
+	t->names = r.names;
+	t->rows = r.rows;
 }
 
 const char *
@@ -511,11 +667,12 @@ talker_read_until(struct talker *t, const char *needle)
 		got = take_packet(t, &mem, &len);
 		if (got == 0 && needle == NULL)
 			continue;
-		talloc_free(t->last);
-		t->last = read_tokens(t, mem, len, got == 1);
+		read_tokens(t, mem, len, got == 1);
 	} while (got == 0 && (needle == NULL || strstr(t->last, needle) == NULL));
-	if (got < 0)
-		t->last = talloc_asprintf(t, "%s%send", t->last, t->last[0] == '\0' ? "" : " | ");
+	if (got < 0) {
+		t->last = talloc_asprintf(t->answer, "%s%send", t->last, t->last[0] == '\0' ? "" : " | ");
+		t->tokens = talloc_asprintf(t->answer, "%s%send", t->tokens, t->tokens[0] == '\0' ? "" : " ");
+	}
 	talloc_free(mem);
 	return t->last;
 }

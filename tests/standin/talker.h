@@ -11,14 +11,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 #include <talloc.h>
 
 struct talker {
 	int fd;
 	uint32_t version;
-	char *last;       /* the last answer read */
+	TALLOC_CTX *answer;
+	char *last;       /* the last answer read; as all that follows, until the next is read */
 	size_t packets, longest; /* of it: how many, and the largest payload */
+
+	/* The same answer once more: as teller.h writes tokens (without 5701 and 5703, which tell of USE), the first error's
+	 * words or else the last message's, "name type, …" of the newest result, and all rows' values, a line each. */
+	char *tokens, *text, *names, *rows;
+
+	FILE *raw; /* NULL, or where the bytes of every packet read are written in hex, a line each */
+
+	/* NULL, or what takes the place of the descriptor's own reading and writing: TLS. */
+	ssize_t (*write)(void *ctx, const void *mem, size_t len);
+	ssize_t (*read)(void *ctx, void *mem, size_t len);
+	void *io;
 };
 
 /* Takes fd over. */
