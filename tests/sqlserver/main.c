@@ -18,7 +18,7 @@
 enum { ALL_SAME = 0, SOME_DIFFER = 1, USAGE = 2, COULD_NOT = 3, NOT_RUN = 77 };
 
 static const char help[] =
-	"usage: sqlserver-test [--out FOLDER] [--spoil ROW]\n"
+	"usage: sqlserver-test [--out FOLDER] [--only ROW] [--spoil ROW]\n"
 	"\n"
 	"Asks a SQL Server (2016 or later) the statements that the stand-in is tested with. It makes databases and a log-in\n"
 	"with names of its own, and drops them at the end; it touches no other.\n"
@@ -34,6 +34,7 @@ static const char help[] =
 	"                                      be readable here: run a container as your own user (docker run --user \"$(id -u):0\")\n"
 	"\n"
 	"  --out FOLDER  where answers.tsv, differences.md and wire.txt go (build/sqlserver)\n"
+	"  --only ROW    asks that row alone, by its name in answers.tsv, or \"chain\" for all of the chain\n"
 	"  --spoil ROW   expects that row wrong, to see the run fail\n"
 	"\n"
 	"Ends with 0 when every answer was as expected, 1 when some differ, 2 for wrong usage or settings, 3 when it could\n"
@@ -125,7 +126,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "out", required_argument, NULL, 'o' }, { "spoil", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { 0 },
+		{ "out", required_argument, NULL, 'o' }, { "only", required_argument, NULL, 'r' }, { "spoil", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct run_settings settings = { .out = "build/sqlserver" };
 	char password[256];
@@ -137,6 +139,7 @@ main(int argc, char **argv)
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'o': settings.out = optarg; break;
+		case 'r': settings.only = optarg; break;
 		case 's': settings.spoil = optarg; break;
 		case 'h': fputs(help, stdout); return ALL_SAME;
 		default: fputs(help, stderr); return USAGE;

@@ -25,7 +25,7 @@ struct run {
 	char *media[FILES_MAX]; /* files that stay; what rows make is removed after each */
 	size_t n_media;
 	struct { const char *name; char *rows; } kept[KEPT_MAX];
-	bool spoilt;
+	bool asked, spoilt; /* what --only, and what --spoil named, was met */
 };
 
 volatile sig_atomic_t run_stopped;
@@ -49,6 +49,15 @@ control_says(struct run *r, const char *heading, const char *text, struct err *e
 		return true;
 	what = talloc_asprintf(r->mem, "%s", r->control->text[0] == '\0' ? r->control->tokens : r->control->text);
 	return err_set(err, ERR_OPERATOR, 0, "%.200s: %.200s", sql, what);
+}
+
+static bool
+is_wanted(struct run *r, const char *name)
+{
+	bool wanted = r->set->only == NULL || strcmp(r->set->only, name) == 0;
+
+	r->asked = r->asked || wanted;
+	return wanted;
 }
 
 /* A statement that prepares, and back to master. */
@@ -304,6 +313,8 @@ play_rows(struct run *r, struct err *err)
 	for (size_t i = 0; i < n && !run_stopped; i++) {
 		const char *why = fidelity_only_standin(&rows[i]);
 
+		if (!is_wanted(r, rows[i].name))
+			continue;
 		if (why != NULL)
 			report_not_asked(r->report, rows[i].name, why);
 		else if (!play_row(r, &rows[i], err))
@@ -314,23 +325,21 @@ play_rows(struct run *r, struct err *err)
 
 /* ---- columns ------------------------------------------------------------------------------------------------------------- */
 
-static bool
-play_columns(struct run *r, struct err *err)
+static void
+play_columns(struct run *r)
 {
 	size_t n;
 	const struct fidelity_columns *c = fidelity_columns(&n);
 
-	(void)err;
 	for (size_t i = 0; i < n && !run_stopped; i++) {
 		char *sql = talloc_asprintf(r->mem, "RESTORE %s FROM DISK = N'%s/full.bak'", c[i].kind, r->names.folder);
 		char *name = talloc_asprintf(r->mem, "columns of %s", c[i].kind);
 
-		if (r->names.release < c[i].from || r->names.release > c[i].to)
+		if (r->names.release < c[i].from || r->names.release > c[i].to || !is_wanted(r, name))
 			continue;
 		server_ask(&r->set->server, r->control, name, sql);
 		add_answer(r, name, sql, c[i].list, r->control->names, r->control->text, strcmp(r->control->names, c[i].list) == 0);
 	}
-	return true;
 }
 
 /* ---- the chain -------------------------------------------------------------------------------------------------------------- */
@@ -360,16 +369,16 @@ keep(struct run *r, const char *name, const char *rows)
 	r->kept[i].rows = talloc_strdup(r->mem, rows);
 }
 
-/* Without a name a step prepares, and must succeed for the rest to mean anything. */
+/* A step without a name prepares, and must succeed for the rest to mean anything. */
 static bool
 play_step(struct run *r, const struct fidelity_step *step, struct err *err)
 {
 	const struct talker *t = r->control;
 	const char *sql = filled(r, step->statement), *name = step->name, *want;
 
-	server_ask(&r->set->server, r->control, name == NULL ? "preparing" : name, sql);
-	if (name == NULL && server_refused(t))
-		return err_set(err, ERR_OPERATOR, 0, "%.200s: %.200s", sql, t->text[0] == '\0' ? t->tokens : t->text);
+	if (name == NULL)
+		return must(r, "preparing", step->statement, err);
+	server_ask(&r->set->server, r->control, name, sql);
 	if (step->keeps != NULL)
 		keep(r, step->keeps, t->rows);
 	if (step->tokens != NULL) {
@@ -378,10 +387,10 @@ play_step(struct run *r, const struct fidelity_step *step, struct err *err)
 	} else if (step->equals != NULL) {
 		want = step->equals[0] == '\'' ? talloc_asprintf(r->mem, "%s\n", step->equals) : kept(r, step->equals);
 		add_answer(r, name, sql, want, t->rows, t->text, want[0] != '\0' && strcmp(want, t->rows) == 0);
-	} else if (name != NULL) {
+	} else {
 		add_answer(r, name, sql, "rows", t->rows, t->text, t->rows[0] != '\0');
 	}
-	return true;
+	return control_says(r, NULL, "USE [master]", err);
 }
 
 static bool
@@ -390,7 +399,7 @@ play_chain(struct run *r, struct err *err)
 	size_t n;
 	const struct fidelity_step *steps = fidelity_chain(&n);
 
-	for (size_t i = 0; i < n && !run_stopped; i++)
+	for (size_t i = 0; is_wanted(r, "chain") && i < n && !run_stopped; i++)
 		if (!play_step(r, &steps[i], err))
 			return err_under(err, "the chain");
 	return true;
@@ -401,10 +410,16 @@ play_chain(struct run *r, struct err *err)
 static bool
 play(struct run *r, struct err *err)
 {
-	bool good = make_stranger(r, err) && make_media(r, err) && play_rows(r, err) && play_columns(r, err) && play_chain(r, err);
+	bool good = make_stranger(r, err) && make_media(r, err) && play_rows(r, err);
 
+	if (good) {
+		play_columns(r);
+		good = play_chain(r, err);
+	}
 	if (run_stopped)
 		return err_set(err, ERR_AGAIN, 0, "it was told to stop");
+	if (good && !r->asked)
+		return err_set(err, ERR_OPERATOR, 0, "there is no row called %s; answers.tsv of a whole run has their names", r->set->only);
 	if (good && r->set->spoil != NULL && !r->spoilt)
 		return err_set(err, ERR_OPERATOR, 0, "there is no row called %s to be spoilt", r->set->spoil);
 	return good;

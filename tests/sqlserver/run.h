@@ -17,6 +17,7 @@ struct run_settings {
 	const char *user, *password;
 	const char *backup_dir, *backup_dir_here; /* one folder: as the server sees it, and as we do */
 	const char *out;                          /* where the report goes */
+	const char *only;                         /* one row, "columns of KIND", or "chain"; NULL: everything */
 	const char *spoil;                        /* a row that is expected wrong, so that the run can be seen to fail; or NULL */
 };
 

@@ -182,7 +182,7 @@ static const struct fidelity_row rows[] = {
 
 	/* ---- use of what is RESTORING ---- */
 	{ "USE", { INTO("full.bak", "Sales") }, "USE [#m1]", "E927.2.14 D2:226", "Database '#m1' cannot be opened. It is in the middle of a restore." },
-	{ "BACKUP", { INTO("full.bak", "Sales") }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak'", "E927.2.14 E3013.1.16 D2:228", NULL },
+	{ "BACKUP of what is RESTORING", { INTO("full.bak", "Sales") }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak'", "E927.2.14 E3013.1.16 D2:228", NULL },
 	{ "ALTER", { INTO("full.bak", "Sales") }, "ALTER DATABASE [#m1] SET RECOVERY SIMPLE", "E5052.1.16 D2:215", NULL },
 	{ "DROP", { INTO("full.bak", "Sales") }, "DROP DATABASE [#m1]", "D0:215", NULL },
 
@@ -272,26 +272,26 @@ static const struct fidelity_columns columns[] = {
 	"MOVE N'#Chain' TO N'$/" to ".mdf', MOVE N'#Chain_log' TO N'$/" to ".ldf'"
 #define CHAIN_LOG(to, set) "RESTORE LOG [#" to "] FROM DISK = N'$/" set "' WITH NORECOVERY"
 #define LOGGED "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236"
-#define ROWS_OF(database) "SELECT id, v FROM [#" database "].dbo.t ORDER BY id"
+#define ROWS_OF(database) "USE [#" database "] SELECT id, v FROM dbo.t ORDER BY id"
 #define STATE_OF(database) "SELECT state_desc FROM sys.databases WHERE name = N'#" database "'"
 
 static const struct fidelity_step chain[] = {
 	{ "a database of our own", "CREATE DATABASE [#Chain]", "D0:203", NULL, NULL },
 	{ NULL, "ALTER DATABASE [#Chain] SET RECOVERY FULL", NULL, NULL, NULL },
-	{ NULL, "CREATE TABLE [#Chain].dbo.t (id int NOT NULL PRIMARY KEY, v nvarchar(100) NULL)", NULL, NULL, NULL },
-	{ NULL, "INSERT INTO [#Chain].dbo.t VALUES (1, N'in the full')", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] CREATE TABLE dbo.t (id int NOT NULL PRIMARY KEY, v nvarchar(100) NULL)", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] INSERT INTO dbo.t VALUES (1, N'in the full')", NULL, NULL, NULL },
 	{ "BACKUP DATABASE", "BACKUP DATABASE [#Chain] TO DISK = N'$/chain.bak' WITH INIT, CHECKSUM", "I4035.1 D1:228 I4035.1 D1:228 I3014.1 D0:228", NULL, NULL },
-	{ NULL, "INSERT INTO [#Chain].dbo.t VALUES (2, N'in the first log')", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] INSERT INTO dbo.t VALUES (2, N'in the first log')", NULL, NULL, NULL },
 	{ "BACKUP LOG", "BACKUP LOG [#Chain] TO DISK = N'$/chain1.trn' WITH INIT", "I4035.1 D1:235 I3014.1 D0:235", NULL, NULL },
-	{ NULL, "INSERT INTO [#Chain].dbo.t VALUES (3, N'before the stop')", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] INSERT INTO dbo.t VALUES (3, N'before the stop')", NULL, NULL, NULL },
 	{ "rows before the stop", ROWS_OF("Chain"), NULL, "rows at the stop", NULL },
 	/* A second on each side: STOPAT is compared with commits by a clock of 3 ms, and it is the server's clock alone that counts. */
 	{ NULL, "WAITFOR DELAY '00:00:01'", NULL, NULL, NULL },
 	{ "the time of the stop", "SELECT CONVERT(nvarchar(23), GETDATE(), 126)", NULL, "~", NULL },
 	{ NULL, "WAITFOR DELAY '00:00:01'", NULL, NULL, NULL },
-	{ NULL, "INSERT INTO [#Chain].dbo.t VALUES (4, N'after the stop')", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] INSERT INTO dbo.t VALUES (4, N'after the stop')", NULL, NULL, NULL },
 	{ NULL, "BACKUP LOG [#Chain] TO DISK = N'$/chain2.trn' WITH INIT", NULL, NULL, NULL },
-	{ NULL, "INSERT INTO [#Chain].dbo.t VALUES (5, N'in the tail')", NULL, NULL, NULL },
+	{ NULL, "USE [#Chain] INSERT INTO dbo.t VALUES (5, N'in the tail')", NULL, NULL, NULL },
 	{ "rows at the source", ROWS_OF("Chain"), NULL, "rows at the end", NULL },
 	{ "the tail leaves the source RESTORING", "BACKUP LOG [#Chain] TO DISK = N'$/chain3.trn' WITH INIT, NORECOVERY", "I4035.1 D1:235 I3014.1 D0:235", NULL, NULL },
 	{ "the source's state", STATE_OF("Chain"), "C1 R1 D16:193", NULL, "'RESTORING'" },

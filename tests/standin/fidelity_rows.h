@@ -40,8 +40,8 @@ struct fidelity_columns { const char *kind; int from, to; const char *list; };
 const struct fidelity_columns *fidelity_columns(size_t *n);
 
 /*
- * A migration from its first full to RECOVERY, and to a time: steps in order on one connection. Without tokens a step
- * must succeed and no more. keeps: its rows are kept under that name ("~": its first value is the time of STOPAT).
+ * A migration from its first full to RECOVERY, and to a time: steps in order on one connection, each in master. Without
+ * tokens a step must succeed and no more. keeps: its rows are kept under that name ("~": its first value is the time of STOPAT).
  * equals: its rows are those kept under that name, or the one value in quotes. Unnamed steps prepare.
  */
 struct fidelity_step { const char *name, *statement, *tokens, *keeps, *equals; };
