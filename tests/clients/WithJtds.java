@@ -69,6 +69,7 @@ public class WithJtds {
 				}
 			} catch (Exception e) { }
 		});
+		watch.setDaemon(true);
 		watch.start();
 		List<SQLException> said = run(t, restore(db));
 		when[1] = System.nanoTime();
@@ -83,8 +84,9 @@ public class WithJtds {
 
 		final Statement slow = c.createStatement();
 		Thread cancel = new Thread(() -> {
-			try { while (slow.getWarnings() == null) Thread.sleep(5); slow.cancel(); } catch (Exception e) { }
+			try { for (int i = 0; i < 6000 && slow.getWarnings() == null; i++) Thread.sleep(5); slow.cancel(); } catch (Exception e) { }
 		});
+		cancel.setDaemon(true);
 		cancel.start();
 		said = run(slow, restore(db + "_c"));
 		cancel.join();

@@ -81,7 +81,7 @@ sum_login(uint64_t sum, const struct tds_message *m, TALLOC_CTX *mem)
 		return sum_text(sum, err.text);
 	if (l.packet_size < TDS_PACKET_MIN || l.packet_size > TDS_PACKET_MAX || l.version < TDS_7_1 || l.version > TDS_7_4)
 		fuzz_broken("packets of %u, version 0x%08x", l.packet_size, l.version);
-	const char *const texts[] = { l.host, l.user, l.password, l.application, l.server, l.library, l.database };
+	const char *const texts[] = { l.host, l.user, l.password, l.application, l.server, l.interface, l.database };
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		sum = sum_text(sum, texts[i]);

@@ -79,7 +79,7 @@ check(TALLOC_CTX *mem, size_t piece)
 	assert_string_equal(l.user, "sa");
 	assert_string_equal(l.password, "");
 	assert_string_equal(l.application, "OSQL-32");
-	assert_string_equal(l.library, "ODBC");
+	assert_string_equal(l.interface, "ODBC");
 	assert_string_equal(l.database, "");
 	assert_false(l.wants_windows_login || l.wants_read_only || l.wants_features);
 

@@ -194,7 +194,7 @@ tds_login_parse(const void *mem, size_t len, TALLOC_CTX *parent, struct tds_logi
 	out->application = login_text(&b, parent, false);
 	out->server = login_text(&b, parent, false);
 	take_extension(&b, out);
-	out->library = login_text(&b, parent, false);
+	out->interface = login_text(&b, parent, false);
 	login_text(&b, parent, false); /* language: we speak one */
 	out->database = login_text(&b, parent, false);
 	if (b.short_of)

@@ -43,7 +43,7 @@ void tds_prelogin_reply(struct tds_buf *out, const struct tds_prelogin *asked, u
 struct tds_login {
 	uint32_t version;      /* one of enum tds_version, or newer */
 	uint32_t packet_size;  /* already within what we send */
-	const char *host, *user, *password, *application, *server, *library, *database;
+	const char *host, *user, *password, *application, *server, *interface, *database;
 	bool wants_windows_login, wants_read_only;
 	bool wants_features, wants_utf8; /* an extension block is there; it asks for UTF8_SUPPORT */
 };
