@@ -79,7 +79,7 @@ wire_client() {
 	esac
 	WIRE_DB=db_$(echo "$name" | tr -c 'a-zA-Z0-9\n' _)
 	shift 2
-	timeout 120 "$@" >"$T/said" 2>"$T/said.err"
+	timeout 120 "$@" >"$T/said" 2>"$T/said.err" || not_ok "$name: it comes to its end" "exit $?: $(tail -n 4 "$T/said.err" | tr '\n' ' ' | tail -c 500)"
 	grep -E '^(ok|not ok|#) ' "$T/said" | sed "s/^ok /ok $name: /; s/^not ok /not ok $name: /"
 	sed -n "s/^SKIP /SKIP $name: /p" "$T/said"
 	grep -q '^not ok' "$T/said" && BAD=1

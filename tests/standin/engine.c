@@ -54,6 +54,15 @@ run_sql(sqlite3 *db, const char *sql)
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
+bool
+end_sql(sqlite3 *db, bool good)
+{
+	good = good && run_sql(db, "COMMIT");
+	if (!good)
+		run_sql(db, "ROLLBACK");
+	return good;
+}
+
 /* SQL Server's usual collation as far as tests see it: blind to case and to blanks at the end. */
 static int
 collate(void *ctx, int na, const void *a, int nb, const void *b)
@@ -530,7 +539,7 @@ engine_create(struct engine *e, const char *database, const struct engine_out *o
 	              talloc_asprintf(mem, "%s/%s", e->dir, file_setting(id, "_log.ldf", mem)));
 out:
 	if (sqlite3_get_autocommit(e->meta) == 0)
-		run_sql(e->meta, good ? "COMMIT" : "ROLLBACK");
+		good = end_sql(e->meta, good);
 	e->generation++;
 	pthread_mutex_unlock(&e->lock);
 	sqlite3_close(db);
@@ -594,7 +603,7 @@ engine_drop(struct engine *e, const char *database, const struct engine_out *out
 	run_sql(e->meta, "BEGIN IMMEDIATE");
 	good = CHANGE(e->meta, "DELETE FROM file WHERE db = CAST(? AS INT)", id) &&
 	       CHANGE(e->meta, "DELETE FROM db WHERE id = CAST(? AS INT)", id);
-	run_sql(e->meta, good ? "COMMIT" : "ROLLBACK");
+	good = end_sql(e->meta, good);
 	e->generation++;
 out:
 	pthread_mutex_unlock(&e->lock);
@@ -1019,11 +1028,10 @@ log_append(sqlite3 *db, int64_t now_ms, enum record_kind kind, const void *data,
 	}
 	sqlite3_finalize(st);
 	*after = (struct lsn){ VLF_SEQ, at->block + blocks, 1 };
-	if (good && sqlite3_prepare_v2(db, "UPDATE dbo._standin_state SET v = ? WHERE k = 'next_block'", -1, &st, NULL) == SQLITE_OK) {
-		sqlite3_bind_int64(st, 1, after->block);
-		good = sqlite3_step(st) == SQLITE_DONE;
-		sqlite3_finalize(st);
-	}
+	st = NULL;
+	good = good && sqlite3_prepare_v2(db, "UPDATE dbo._standin_state SET v = ? WHERE k = 'next_block'", -1, &st, NULL) == SQLITE_OK &&
+	       sqlite3_bind_int64(st, 1, after->block) == SQLITE_OK && sqlite3_step(st) == SQLITE_DONE;
+	sqlite3_finalize(st);
 	return good;
 }
 
@@ -1042,6 +1050,14 @@ is_ours(void *ctx, const char *table)
 {
 	(void)ctx;
 	return strncmp(table, "_standin_log", 12) != 0 && strncmp(table, "_standin_state", 14) != 0;
+}
+
+static void
+tx_free(struct engine_tx *tx)
+{
+	if (tx->session != NULL)
+		sqlite3session_delete(tx->session);
+	talloc_free(tx);
 }
 
 struct engine_tx *
@@ -1064,10 +1080,13 @@ engine_begin(struct engine *e, sqlite3 *db, const char *database, struct err *er
 		talloc_free(tx);
 		return NULL;
 	}
-	if (sqlite3session_create(db, "dbo", &tx->session) == SQLITE_OK) {
-		sqlite3session_table_filter(tx->session, is_ours, NULL);
-		sqlite3session_attach(tx->session, NULL);
+	if (sqlite3session_create(db, "dbo", &tx->session) != SQLITE_OK || sqlite3session_attach(tx->session, NULL) != SQLITE_OK) {
+		err_set(err, ERR_AGAIN, 701, "what is changed cannot be recorded: %s", sqlite3_errmsg(db));
+		run_sql(db, "ROLLBACK");
+		tx_free(tx);
+		return NULL;
 	}
+	sqlite3session_table_filter(tx->session, is_ours, NULL);
 	return tx;
 }
 
@@ -1084,14 +1103,6 @@ engine_tx_mark(struct engine_tx *tx, const char *name)
 	tx->mark = talloc_strdup(tx, name);
 }
 
-static void
-tx_free(struct engine_tx *tx)
-{
-	if (tx->session != NULL)
-		sqlite3session_delete(tx->session);
-	talloc_free(tx);
-}
-
 bool
 engine_commit(struct engine_tx *tx, struct err *err)
 {
@@ -1105,7 +1116,8 @@ engine_commit(struct engine_tx *tx, struct err *err)
 		good = log_append(tx->db, now, RECORD_NAMED, tx->mark, strlen(tx->mark), &at, &after);
 	if (good && tx->ddl != NULL)
 		good = log_append(tx->db, now, RECORD_DDL, tx->ddl, strlen(tx->ddl), &at, &after);
-	if (good && tx->session != NULL && sqlite3session_changeset(tx->session, &len, &changes) == SQLITE_OK && len > 0)
+	good = good && sqlite3session_changeset(tx->session, &len, &changes) == SQLITE_OK;
+	if (good && len > 0)
 		good = log_append(tx->db, now, RECORD_CHANGES, changes, (size_t)len, &at, &after);
 	sqlite3_free(changes);
 	if (good && tx->mark != NULL)
@@ -1159,6 +1171,7 @@ engine_rows(struct engine *e, const char *database, const char *table, const str
 	const char *bare = strncasecmp(table, "dbo.", 4) == 0 ? table + 4 : table, *values[COLUMNS_MAX];
 	struct db_row *r;
 	sqlite3 *db = NULL;
+	int step;
 	sqlite3_stmt *st = NULL;
 	char *keys = NULL, *sql;
 	bool good = false;
@@ -1188,11 +1201,14 @@ engine_rows(struct engine *e, const char *database, const char *table, const str
 		for (int i = 0; i < n; i++)
 			columns[i] = (struct engine_column){ sqlite3_column_name(st, i), ENGINE_TEXT, 0 };
 		out->columns(out->ctx, columns, (size_t)n);
-		while (sqlite3_step(st) == SQLITE_ROW) {
+		while ((step = sqlite3_step(st)) == SQLITE_ROW) {
 			for (int i = 0; i < n; i++)
 				values[i] = (const char *)sqlite3_column_text(st, i);
 			out->row(out->ctx, values, (size_t)n);
 		}
+		good = step == SQLITE_DONE;
+		if (!good)
+			say(out, 823, 2, 24, "The rows of '%s' cannot be read: %s", table, sqlite3_errmsg(db));
 	}
 	sqlite3_finalize(st);
 	sqlite3_close(db);

@@ -188,7 +188,7 @@ int engine_curcmd(const struct engine_restore *r);
  * Instances whose folders stand side by side can form groups; what they know of one another is in a file
  * beside the folders. A thread of each instance seeds, joins and rolls forward what it is secondary of.
  */
-struct engine_replica { const char *server, *endpoint; bool automatic_seeding, synchronous; };
+struct engine_replica { const char *server, *endpoint; bool says_seeding, automatic_seeding, synchronous; };
 
 enum engine_ag_verb { ENGINE_AG_JOIN, ENGINE_AG_GRANT, ENGINE_AG_ADD, ENGINE_AG_REMOVE, ENGINE_AG_FAILOVER, ENGINE_AG_FORCE, ENGINE_AG_DROP,
 	              ENGINE_AG_MODIFY };

@@ -58,6 +58,13 @@ one(TALLOC_CTX *mem, sqlite3 *db, const char *sql, size_t n, const char *const *
 
 #define ONE(mem, db, sql, ...) one(mem, db, sql, PARAMS(__VA_ARGS__))
 
+/* Of a count: it was asked, and there are none. */
+static bool
+is_none(const char *count)
+{
+	return count != NULL && strcmp(count, "0") == 0;
+}
+
 static bool
 is_primary_of(struct engine *e, sqlite3 *ag, const char *group)
 {
@@ -139,15 +146,16 @@ pull(sqlite3 *ours, sqlite3 *theirs, struct lsn *end, int64_t *at)
 	}
 	sqlite3_finalize(st);
 	if (sqlite3_get_autocommit(ours) == 0)
-		good = run_sql(ours, good ? "COMMIT" : "ROLLBACK") && good;
+		good = end_sql(ours, good);
 	return good;
 }
 
-/* Rolls our copy forward to the end of theirs. */
-static void
+/* Rolls our copy forward to the end of theirs; false when it is not there. */
+static bool
 follow(struct engine *e, sqlite3 *ag, const char *group, struct db_row *row, const struct db_row *theirs, const char *file)
 {
-	sqlite3 *from = theirs == NULL ? NULL : file_open(file, false), *to = NULL;
+	sqlite3 *from = file_open(file, false), *to = NULL;
+	bool good = false;
 
 	if (from != NULL)
 		to = file_open(db_path(e, row, row->id, ".sqlite"), false);
@@ -157,11 +165,12 @@ follow(struct engine *e, sqlite3 *ag, const char *group, struct db_row *row, con
 		row->fork1_lsn = theirs->fork1_lsn;
 		row->next_log = theirs->next_log;
 		row->chain_origin = theirs->chain_origin;
-		db_save(e, row);
-		CHANGE(ag, "UPDATE member SET at = ? WHERE grp = ? AND server = ? AND name = ?", lsn_text(row->redo).s, group, e->server_name, row->name);
+		good = db_save(e, row) &&
+		       CHANGE(ag, "UPDATE member SET at = ? WHERE grp = ? AND server = ? AND name = ?", lsn_text(row->redo).s, group, e->server_name, row->name);
 	}
 	sqlite3_close(to);
 	sqlite3_close(from);
+	return good;
 }
 
 static int64_t
@@ -221,7 +230,7 @@ take_copy(struct engine *e, TALLOC_CTX *mem, const struct db_row *theirs, const 
 	run_sql(e->meta, "BEGIN IMMEDIATE");
 	good = from != NULL && db_save(e, row) && (row = db_load(e, mem, theirs->name)) != NULL && name_files(e, row) &&
 	       copy_database(from, db_path(e, mem, row->id, ".sqlite"));
-	run_sql(e->meta, good ? "COMMIT" : "ROLLBACK");
+	good = end_sql(e->meta, good);
 	sqlite3_close(from);
 	return good;
 }
@@ -290,7 +299,7 @@ become_secondary(struct engine *e, struct db_row *row)
 	e->generation++;
 }
 
-/* Not before the former primary has stepped down: what it wrote last is pulled first. Forced, nobody is waited for. */
+/* Not before the former primary has stepped down and what it wrote last is here; else at the next look. Forced, nobody is waited for. */
 static void
 become_primary(struct engine *e, sqlite3 *ag, const char *group, struct db_row *row)
 {
@@ -298,8 +307,7 @@ become_primary(struct engine *e, sqlite3 *ag, const char *group, struct db_row *
 	char *file = NULL;
 	struct db_row *theirs = former_row(mem, ag, group, row->name, &file);
 
-	if (theirs == NULL || theirs->state == 1) {
-		follow(e, ag, group, row, theirs, file);
+	if (theirs == NULL || (theirs->state == 1 && follow(e, ag, group, row, theirs, file))) {
 		row->state = 0;
 		row->redo = (struct lsn){ 0 };
 		row->redo_fork = (struct guid){ { 0 } };
@@ -340,7 +348,7 @@ forget_what_was_removed(struct engine *e, sqlite3 *ag, TALLOC_CTX *mem)
 	}
 	sqlite3_finalize(st);
 	for (size_t i = 0; i < n; i++)
-		if (ONE(mem, ag, "SELECT 1 FROM member WHERE grp = ? AND server = ? AND name = ?", groups[i], e->server_name, names[i]) == NULL)
+		if (is_none(ONE(mem, ag, "SELECT count(*) FROM member WHERE grp = ? AND server = ? AND name = ?", groups[i], e->server_name, names[i])))
 			leave(e, names[i]);
 }
 
@@ -453,18 +461,22 @@ put_replica(struct engine *e, sqlite3 *ag, const char *group, const struct engin
 bool
 engine_ag_create(struct engine *e, const char *group, const struct engine_replica *replicas, size_t n, const struct engine_out *out)
 {
-	sqlite3 *ag = ag_open(e, true);
-	bool good = ag != NULL && run_sql(ag, "BEGIN IMMEDIATE") &&
-	            CHANGE(ag, "INSERT INTO grp VALUES(?, ?, ?, NULL)", group, guid_text(guid_new()).s, e->server_name);
+	sqlite3 *ag;
+	bool good;
+
+	pthread_mutex_lock(&e->lock);
+	ag = ag_open(e, true);
+	good = ag != NULL && run_sql(ag, "BEGIN IMMEDIATE") && CHANGE(ag, "INSERT INTO grp VALUES(?, ?, ?, NULL)", group, guid_text(guid_new()).s, e->server_name);
 
 	for (size_t i = 0; i < n && good; i++)
 		good = put_replica(e, ag, group, &replicas[i]);
 	if (ag != NULL && sqlite3_get_autocommit(ag) == 0)
-		run_sql(ag, good ? "COMMIT" : "ROLLBACK");
+		good = end_sql(ag, good);
 	sqlite3_close(ag);
 	if (good)
 		start_thread(e);
-	else
+	pthread_mutex_unlock(&e->lock);
+	if (!good)
 		say(out, 41152, 2, 16, "Failed to create availability group '%s'.  The operation encountered SQL Server error 41042 and has been rolled back.", group);
 	return good;
 }
@@ -529,20 +541,20 @@ all_synchronised(struct engine *e, sqlite3 *ag, const char *group)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	char limit[24];
-	char *lagging;
+	bool good;
 
 	snprintf(limit, sizeof(limit), "%lld", (long long)(engine_now_ms(e) - knob(e, KNOB_SYNC_MS)));
-	lagging = ONE(mem, ag, "SELECT 1 FROM member m JOIN replica r ON r.grp = m.grp AND r.server = m.server WHERE m.grp = ? AND m.server = ? AND"
-		" (m.state <> 'joined' OR NOT r.synchronous OR m.since > CAST(? AS INT))", group, e->server_name, limit);
+	good = is_none(ONE(mem, ag, "SELECT count(*) FROM member m JOIN replica r ON r.grp = m.grp AND r.server = m.server WHERE m.grp = ? AND m.server = ? AND"
+		" (m.state <> 'joined' OR NOT r.synchronous OR m.since > CAST(? AS INT))", group, e->server_name, limit));
 	talloc_free(mem);
-	return lagging == NULL;
+	return good;
 }
 
 static bool
 all_are_up(struct engine *e, const char *group)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool up = ONE(mem, e->meta, "SELECT 1 FROM db WHERE ag = ? AND state <> 0", group) == NULL;
+	bool up = is_none(ONE(mem, e->meta, "SELECT count(*) FROM db WHERE ag = ? AND state <> 0", group));
 
 	talloc_free(mem);
 	return up;
@@ -560,12 +572,17 @@ fail_over(struct engine *e, sqlite3 *ag, const char *group, bool force, const st
 	}
 	if (!CHANGE(ag, "UPDATE grp SET former = iif(? = '1', NULL, prime), prime = ? WHERE name = ?", force ? "1" : "0", e->server_name, group))
 		return false;
-	/* The statement ends when the databases are up here, which takes the former primary's next look. */
+	/* The statement ends when the databases are up here, which takes the former primary's next look; others are served meanwhile. */
 	for (int i = 0; i < 250 && !all_are_up(e, group); i++) {
 		tick(e, ag);
+		pthread_mutex_unlock(&e->lock);
 		usleep(20000);
+		pthread_mutex_lock(&e->lock);
 	}
-	return true;
+	if (all_are_up(e, group))
+		return true;
+	say(out, 41131, 0, 10, "Failed to bring availability group '%s' online.  The operation timed out.", group);
+	return false;
 }
 
 void
@@ -608,7 +625,8 @@ do_verb(struct engine *e, sqlite3 *ag, const char *group, enum engine_ag_verb ve
 {
 	switch (verb) {
 	case ENGINE_AG_JOIN:
-		return CHANGE(ag, "UPDATE replica SET joined = 1, dir = ? WHERE grp = ? AND server = ?", e->dir, group, e->server_name) && sqlite3_changes(ag) == 1;
+		return (CHANGE(ag, "UPDATE replica SET joined = 1, dir = ? WHERE grp = ? AND server = ?", e->dir, group, e->server_name) && sqlite3_changes(ag) == 1) ||
+		       not_here(out, group);
 	case ENGINE_AG_GRANT:
 		return CHANGE(ag, "UPDATE replica SET may_create = 1 WHERE grp = ? AND server = ?", group, e->server_name) &&
 		       CHANGE(ag, "UPDATE member SET state = 'seeding', why = NULL WHERE grp = ? AND server = ? AND state = 'failed'", group, e->server_name);
@@ -618,7 +636,7 @@ do_verb(struct engine *e, sqlite3 *ag, const char *group, enum engine_ag_verb ve
 	case ENGINE_AG_FORCE: return fail_over(e, ag, group, true, out);
 	case ENGINE_AG_DROP: return drop_group(e, ag, group);
 	case ENGINE_AG_MODIFY:
-		return CHANGE(ag, "UPDATE replica SET automatic = CAST(? AS INT) WHERE grp = ? AND server = ?", r->automatic_seeding ? "1" : "0", group, r->server);
+		return !r->says_seeding || CHANGE(ag, "UPDATE replica SET automatic = CAST(? AS INT) WHERE grp = ? AND server = ?", r->automatic_seeding ? "1" : "0", group, r->server);
 	}
 	return false;
 }
@@ -636,12 +654,12 @@ engine_ag_do(struct engine *e, const char *group, enum engine_ag_verb verb, cons
 	} else {
 		pthread_mutex_lock(&e->lock);
 		good = do_verb(e, ag, group, verb, what, replica, out);
+		if (good)
+			start_thread(e);
 		pthread_mutex_unlock(&e->lock);
 	}
 	sqlite3_close(ag);
 	talloc_free(mem);
-	if (good)
-		start_thread(e);
 	return good;
 }
 

@@ -10,12 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 /*
  * RESTORE's copying: pages to their places in the data files, the image out of the pages, log records into the
  * image. Told of on the way, and broken off where an order says so.
  */
-
-static const char image_magic[8] = "LFIMAGE1";
 
 /* ---- progress and faults ------------------------------------------------------------------------------------ */
 
@@ -26,21 +26,12 @@ pause_ms(struct work *w, long ms)
 		usleep((ms < 10 ? (useconds_t)ms : 10) * 1000);
 }
 
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void
 copying_begins(struct work *w)
 {
 	if (w->r->verb == ENGINE_RESTORE_DATABASE && w->set->type == BAK_FULL)
 		pause_ms(w, knob(w->e, KNOB_ZEROING_MS));
-	w->since_ms = monotonic_ms();
+	w->since_ms = steady_ms();
 }
 
 /* As slow as was ordered: a pause for each percent, and so many kilobytes a second. */
@@ -51,7 +42,7 @@ keep_pace(struct work *w, int now)
 
 	pause_ms(w, knob(w->e, KNOB_DELAY_MS) * (now - w->percent));
 	if (kb_s > 0)
-		pause_ms(w, w->since_ms + (int64_t)(w->done * 1000 / 1024) / kb_s - monotonic_ms());
+		pause_ms(w, w->since_ms + (int64_t)(w->done * 1000 / 1024) / kb_s - steady_ms());
 }
 
 /* Once: the order is taken back before it is carried out, so that the next start of the server lives. */
@@ -181,6 +172,7 @@ feed_devices(struct work *w, const struct bak_sink *sink)
 			bak_feed(b, buf, (size_t)n, &err);
 			good = progress(w, (size_t)n);
 		}
+		good = good && n == 0;
 		if (fd >= 0)
 			close(fd);
 		talloc_free(b);
@@ -236,7 +228,7 @@ copy_image(int full, int diff, int out, bool *is_ours)
 	uint8_t page[PAGE];
 	uint64_t size, chunk = 0;
 
-	*is_ours = read_page(full, diff, 0, page) && memcmp(page + 4096, image_magic, 8) == 0;
+	*is_ours = read_page(full, diff, 0, page) && memcmp(page + 4096, IMAGE_MAGIC, 8) == 0;
 	if (!*is_ours)
 		return true;
 	memcpy(&size, page + 4104, 8);
@@ -319,12 +311,13 @@ bool
 apply_changes(sqlite3 *db, int kind, const void *data, int len)
 {
 	char *sql;
+	bool good;
 
 	if (kind == RECORD_DDL) {
 		sql = talloc_strndup(NULL, data, (size_t)len);
-		run_sql(db, sql);
+		good = run_sql(db, sql);
 		talloc_free(sql);
-		return true;
+		return good;
 	}
 	return kind != RECORD_CHANGES || sqlite3changeset_apply(db, len, (void *)(uintptr_t)data, NULL, on_conflict, NULL) == SQLITE_OK;
 }
@@ -418,7 +411,7 @@ on_log_bytes(void *ctx, const struct bak_set *set, size_t extent, uint64_t offse
 
 		if (p->have >= SECTOR)
 			memcpy(&size, p->block + 6, 2);
-		if (size < SECTOR || size % SECTOR != 0) {
+		if (size < SECTOR || size % SECTOR != 0 || size > sizeof(p->block)) {
 			p->failed = true;
 			return;
 		}
@@ -475,13 +468,14 @@ replay_log(struct work *w, struct rolled *to)
 	p->db = file_open(db_path(w->e, w->mem, w->row->id, ".sqlite"), false);
 	good = p->db != NULL && run_sql(p->db, "BEGIN IMMEDIATE") && log_next(p->db, &next);
 	p->from = good ? next.block : 0;
-	sqlite3_db_config(p->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	if (good)
+		sqlite3_db_config(p->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	good = good && feed_devices(w, &sink) && !p->failed;
 	*to = (struct rolled){ p->stopped ? p->stopped_at : w->set->last_lsn, p->newest, p->stopped || p->covered };
 	if (good && lsn_compare(to->redo, next) > 0)
 		good = set_next_block(p->db, to->redo.block);
 	if (p->db != NULL && sqlite3_get_autocommit(p->db) == 0)
-		good = run_sql(p->db, good ? "COMMIT" : "ROLLBACK") && good;
+		good = end_sql(p->db, good);
 	if (p->failed)
 		say(w->out, 3283, 1, 16, "The stand-in could not apply a log record of '%s': %s", w->r->devices[0],
 		    p->db == NULL ? "no database" : sqlite3_errmsg(p->db));

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "tests/standin/mssqlbak_write.h"
 #include "tests/standin/mtf_write.h"
 
@@ -20,9 +21,6 @@
  */
 
 enum { CURCMD_BACKUP_DATABASE = 228, CURCMD_BACKUP_LOG = 235 };
-
-/* What page 0 says of the image behind it; real backups have something else there. */
-static const char image_magic[8] = "LFIMAGE1";
 
 static uint64_t
 page_of_chunk(uint64_t chunk)
@@ -124,7 +122,7 @@ make_page(const struct image *im, uint64_t id, uint8_t page[static PAGE])
 	}
 	if (id < FIRST_PAYLOAD_PAGE) {
 		if (id == 0) {
-			memcpy(page + 4096, image_magic, 8);
+			memcpy(page + 4096, IMAGE_MAGIC, 8);
 			memcpy(page + 4104, &im->size, 8);
 			memcpy(page + 4112, &im->pages, 8);
 			memcpy(page + 4120, im->set->backup_set.b, 16);
@@ -265,15 +263,6 @@ struct taking {
 	bool struck;
 };
 
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* After every extent; false when the backup must break off. */
 static bool
 backup_progress(struct taking *t, uint64_t done, uint64_t all)
@@ -281,7 +270,7 @@ backup_progress(struct taking *t, uint64_t done, uint64_t all)
 	long number = knob(t->e, KNOB_FAIL_BACKUP), kb_s = knob(t->e, KNOB_BACKUP_KB_S), free_kb = knob(t->e, KNOB_FREE_KB);
 	int now = all == 0 ? 100 : (int)(done * 100 / all);
 
-	while (kb_s > 0 && monotonic_ms() < t->since_ms + (int64_t)(done * 64 * 1000) / kb_s && !is_cancelled(t->out, t->run))
+	while (kb_s > 0 && steady_ms() < t->since_ms + (int64_t)(done * 64 * 1000) / kb_s && !is_cancelled(t->out, t->run))
 		usleep(5000);
 	t->struck = true;
 	if (number > 0 && now >= knob(t->e, KNOB_FAIL_AT)) {
@@ -296,7 +285,7 @@ backup_progress(struct taking *t, uint64_t done, uint64_t all)
 	t->run->percent = now;
 	if (t->b->stats > 0 && now >= t->told + t->b->stats) {
 		t->told = now / t->b->stats * t->b->stats;
-		tell(t->out, CURCMD_BACKUP_DATABASE, 3211, "%d percent processed.", now);
+		tell(t->out, t->b->log ? CURCMD_BACKUP_LOG : CURCMD_BACKUP_DATABASE, 3211, "%d percent processed.", now);
 	}
 	return !is_cancelled(t->out, t->run);
 }
@@ -674,7 +663,7 @@ choose_extents(TALLOC_CTX *mem, const struct image *im, const char *sums_path, s
 static void
 tell_pages(const struct taking *t, int curcmd, const char *name, const struct tapes *tapes, uint64_t data, uint64_t log)
 {
-	double seconds = (double)(monotonic_ms() - t->since_ms + 1) / 1000;
+	double seconds = (double)(steady_ms() - t->since_ms + 1) / 1000;
 
 	if (!t->b->log)
 		tell(t->out, curcmd, 4035, "Processed %llu pages for database '%s', file '%s' on file %u.", (unsigned long long)data, name, name,
@@ -875,7 +864,7 @@ engine_backup(struct engine *e, const struct engine_backup *b, const struct engi
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct running run = { 0 };
-	struct taking t = { .e = e, .b = b, .out = out, .run = &run, .since_ms = monotonic_ms() };
+	struct taking t = { .e = e, .b = b, .out = out, .run = &run, .since_ms = steady_ms() };
 	struct db_row *r;
 	bool good;
 

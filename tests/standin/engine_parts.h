@@ -97,7 +97,12 @@ bool log_prepare(sqlite3 *db);
 
 /* Opens a database file with schema dbo and our collation; read-only ones are opened immutable. */
 sqlite3 *file_open(const char *path, bool read_only);
+/* What page 0 says, eight bytes, of the image behind it; real backups have something else there. */
+#define IMAGE_MAGIC "LFIMAGE1"
+
 bool run_sql(sqlite3 *db, const char *sql);
+/* COMMIT when good, ROLLBACK otherwise; what came of it. */
+bool end_sql(sqlite3 *db, bool good);
 
 /* One statement with text parameters (NULL is NULL); returns it stepped once, or NULL. */
 sqlite3_stmt *ask_sql(sqlite3 *db, const char *sql, size_t n, const char *const *params, int *step);

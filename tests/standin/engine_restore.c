@@ -104,7 +104,7 @@ begin_full(struct work *w)
 	row->pages_checked = row->pages_bad = 0;
 	run_sql(w->e->meta, "BEGIN IMMEDIATE");
 	good = db_save(w->e, row) && (w->row = db_load(w->e, w->mem, w->r->database)) != NULL && save_files(w);
-	run_sql(w->e->meta, good ? "COMMIT" : "ROLLBACK");
+	good = end_sql(w->e->meta, good);
 	w->e->generation++;
 	return good;
 }
@@ -156,7 +156,7 @@ save_row(struct work *w, bool is_end)
 
 	run_sql(w->e->meta, "BEGIN IMMEDIATE");
 	good = db_save(w->e, w->row) && (!is_end || w->set == NULL || remember(w));
-	run_sql(w->e->meta, good ? "COMMIT" : "ROLLBACK");
+	good = end_sql(w->e->meta, good);
 	w->e->generation++;
 	return good;
 }

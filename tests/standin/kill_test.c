@@ -977,7 +977,7 @@ judge_seeding(struct act *a)
 static void
 seeding_killed_anywhere(void **state)
 {
-	static const struct engine_replica replicas[] = { { "onprem", "TCP://onprem:5022", true, true }, { "hosted", "TCP://hosted:5022", true, true } };
+	static const struct engine_replica replicas[] = { { "onprem", "TCP://onprem:5022", true, true, true }, { "hosted", "TCP://hosted:5022", true, true, true } };
 	struct world *w = *state;
 	struct act a = { .w = w, .says = "ADD DATABASE, seeding", .server = "hosted", .play = play_seeding, .judge = judge_seeding, .has_threads = true };
 	struct engine *primary = start(w, "onprem"), *secondary;

@@ -13,6 +13,8 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 
+enum { CHILD_SECONDS = 60 };
+
 /* ---- the child ------------------------------------------------------------------------------------------- */
 
 /* What can leave a trace: on a disk, or with a peer. An open only when it makes or empties a file. */
@@ -90,7 +92,11 @@ watch(int filter, pid_t child, size_t nth, size_t *met)
 
 	if (seccomp_notify_alloc(&call, &answer) != 0)
 		return;
-	while ((poll(&ready, 1, -1) > 0 || errno == EINTR) && ready.revents & POLLIN) {
+	for (;;) {
+		if (poll(&ready, 1, -1) < 0 && errno == EINTR)
+			continue;
+		if (!(ready.revents & POLLIN))
+			break;
 		memset(call, 0, sizeof(*call));
 		if (seccomp_notify_receive(filter, call) != 0)
 			continue;
@@ -118,6 +124,8 @@ killer_play(bool (*play)(void *ctx), void *ctx, size_t nth, size_t *met)
 		return KILLER_BROKEN;
 	child = fork();
 	if (child == 0) {
+		/* One that stands still ends too, by another signal than is looked for. */
+		alarm(CHILD_SECONDS);
 		close(line[1]);
 		if (met == NULL)
 			_exit(play(ctx) ? 0 : 1);

@@ -116,7 +116,7 @@ struct tsql_variable {
 /* One REPLICA ON of an availability group. */
 struct tsql_replica {
 	const char *server, *endpoint;
-	bool automatic_seeding, asynchronous;
+	bool says_seeding, automatic_seeding, asynchronous;
 };
 
 struct tsql_statement {

@@ -15,9 +15,10 @@ parse_replica_option(struct parser *p, struct tsql_replica *r)
 	if (name == NULL)
 		return syntax_error(p);
 	if (accept_sign(p, "(")) { /* SECONDARY_ROLE (ALLOW_CONNECTIONS = NO) */
-		if (!parse_replica_option(p, r))
-			return false;
-		return expect_sign(p, ")");
+		bool good = enter(p) && parse_replica_option(p, r) && expect_sign(p, ")");
+
+		leave(p);
+		return good;
 	}
 	if (!expect_sign(p, "="))
 		return false;
@@ -25,9 +26,10 @@ parse_replica_option(struct parser *p, struct tsql_replica *r)
 	p->at++;
 	if (strcasecmp(name, "ENDPOINT_URL") == 0)
 		r->endpoint = value;
-	else if (strcasecmp(name, "SEEDING_MODE") == 0)
+	else if (strcasecmp(name, "SEEDING_MODE") == 0) {
+		r->says_seeding = true;
 		r->automatic_seeding = strcasecmp(value, "AUTOMATIC") == 0;
-	else if (strcasecmp(name, "AVAILABILITY_MODE") == 0)
+	} else if (strcasecmp(name, "AVAILABILITY_MODE") == 0)
 		r->asynchronous = strcasecmp(value, "ASYNCHRONOUS_COMMIT") == 0;
 	return true;
 }

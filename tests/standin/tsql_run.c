@@ -1111,17 +1111,16 @@ availability_statement(struct tsql_session *s, const struct tsql_statement *st)
 		{ "failover", ENGINE_AG_FAILOVER }, { "force_failover_allow_data_loss", ENGINE_AG_FORCE }, { "drop", ENGINE_AG_DROP },
 		{ "modify", ENGINE_AG_MODIFY },
 	};
-	enum { REPLICAS_MAX = 9 }; /* the product's own limit */
-	struct engine_replica replicas[REPLICAS_MAX];
+	struct engine_replica *replicas = talloc_array(st, struct engine_replica, st->n_replicas);
 	struct engine_out out = out_of(s);
 
 	if (!server_admin_only(s, st))
 		return false;
-	for (size_t i = 0; i < st->n_replicas && i < REPLICAS_MAX; i++)
-		replicas[i] = (struct engine_replica){ st->replicas[i].server, st->replicas[i].endpoint, st->replicas[i].automatic_seeding,
-			!st->replicas[i].asynchronous };
+	for (size_t i = 0; i < st->n_replicas; i++)
+		replicas[i] = (struct engine_replica){ st->replicas[i].server, st->replicas[i].endpoint, st->replicas[i].says_seeding,
+			st->replicas[i].automatic_seeding, !st->replicas[i].asynchronous };
 	if (strcmp(st->word, "create") == 0)
-		return engine_ag_create(s->e, st->name.object, replicas, st->n_replicas < REPLICAS_MAX ? st->n_replicas : REPLICAS_MAX, &out) &&
+		return engine_ag_create(s->e, st->name.object, replicas, st->n_replicas, &out) &&
 		       (st->principal == NULL || engine_ag_do(s->e, st->name.object, ENGINE_AG_ADD, st->principal, NULL, &out));
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(verbs[i].word, st->word) == 0)
