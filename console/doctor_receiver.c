@@ -23,7 +23,7 @@
 #include "common/fingerprint.h"
 #include "common/text.h"
 
-enum { KEY_FILE_MAX = 16384, BANNER_MS = 5000, INODES_LEAST = 10000, LAG_SECONDS = 60, TAIL_BYTES = 65536, AREAS_MAX = 20000 };
+enum { KEY_FILE_MAX = 16384, BANNER_MS = 5000, INODES_LEAST = 10000, LAG_SECONDS = 60, AREAS_MAX = 20000 };
 
 /* ---- host keys ---------------------------------------------------------------------------------------------------- */
 
@@ -47,6 +47,7 @@ read_public(const char *text, char *type, size_t size, char fingerprint[FINGERPR
 	size_t n = 0, len;
 	const uint8_t *key, *name;
 	struct bytes b;
+	bool good;
 	int got;
 
 	if (strncmp(text, begin, strlen(begin)) != 0)
@@ -57,20 +58,22 @@ read_public(const char *text, char *type, size_t size, char fingerprint[FINGERPR
 	got = EVP_DecodeBlock(raw, (const uint8_t *)base64, (int)n);
 	b = bytes_of(raw, got < 0 ? 0 : (size_t)got);
 	key = bytes_take(&b, sizeof(magic));
-	if (key == NULL || memcmp(key, magic, sizeof(magic)) != 0)
-		return false;
-	for (int i = 0; i < 3; i++)
+	good = key != NULL && memcmp(key, magic, sizeof(magic)) == 0;
+	for (int i = 0; good && i < 3; i++)
 		take_string(&b, &len);
 	bytes_u32be(&b);
-	if ((key = take_string(&b, &len)) == NULL)
-		return false;
-	fingerprint_of_bytes(key, len, fingerprint);
-	b = bytes_of(key, len);
-	name = take_string(&b, &len);
-	snprintf(type, size, "%.*s", name == NULL ? 0 : (int)len, name == NULL ? "" : (const char *)name);
+	key = good ? take_string(&b, &len) : NULL;
+	good = key != NULL;
+	if (good) {
+		fingerprint_of_bytes(key, len, fingerprint);
+		b = bytes_of(key, len);
+		name = take_string(&b, &len);
+		good = name != NULL;
+		snprintf(type, size, "%.*s", good ? (int)len : 0, good ? (const char *)name : "");
+	}
 	explicit_bzero(raw, sizeof(raw));
 	explicit_bzero(base64, sizeof(base64));
-	return name != NULL;
+	return good;
 }
 
 static void
@@ -81,6 +84,8 @@ look_at_host_key(struct doctor *d, const char *path)
 	struct stat st;
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
+	if (fd >= 0 && n < 0)
+		why = errno;
 	if (fd < 0 && why == EACCES)
 		doctor_say(d, path, DOCTOR_WARN, "ask as root, or as the receiver's user", "not checked: you may not read it");
 	else if (n <= 0)
@@ -271,53 +276,53 @@ doctor_spool(struct doctor *d)
 
 /* ---- journal and feed ------------------------------------------------------------------------------------------------------ */
 
-/* The number of the journal's last whole record: its last line has it ("n":123). 0: there is none. */
-static uint64_t
-last_record(int fd, off_t size)
+/* Of a journal: records in all, and those of files (the others are not for Postgres) that it has not been told. */
+struct records { uint64_t all, waiting; };
+
+static struct records
+count_records(FILE *journal, uint64_t fed)
 {
-	char text[TAIL_BYTES + 1];
-	off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
-	ssize_t n = pread(fd, text, TAIL_BYTES, from);
-	uint64_t last = 0;
+	struct records r = { 0 };
+	char *line = NULL, *at;
+	size_t room = 0;
 
-	text[n < 0 ? 0 : n] = '\0';
-	for (char *p = text, *end; (end = strchr(p, '\n')) != NULL; p = end + 1) {
-		char *at;
-
-		*end = '\0';
-		if ((at = strstr(p, "\"n\":")) != NULL)
-			last = strtoull(at + 4, NULL, 10);
+	while (getline(&line, &room, journal) > 0) {
+		at = strstr(line, "\"n\":");
+		r.all += at != NULL;
+		r.waiting += at != NULL && strstr(line, "\"t\":\"file\"") != NULL && strtoull(at + 4, NULL, 10) > fed;
 	}
-	return last;
+	free(line);
+	return r;
 }
 
 void
 doctor_journal(struct doctor *d)
 {
 	const char *spool = d->config->receiver.spool, *hint = "does Postgres take the receiver's log-in? its log says what Postgres said";
-	int fd = open(talloc_asprintf(d->mem, "%s/journal.log", spool), O_RDONLY | O_CLOEXEC), why = errno;
+	FILE *journal = fopen(talloc_asprintf(d->mem, "%s/journal.log", spool), "re");
+	int why = errno;
 	FILE *f = fopen(talloc_asprintf(d->mem, "%s/fed", spool), "re");
-	uint64_t last, fed = 0;
+	struct records r;
+	uint64_t fed = 0;
 	struct stat st = { 0 };
 
-	if (fd < 0 || (f == NULL && errno == EACCES)) {
-		doctor_say(d, "", fd < 0 && why == ENOENT ? DOCTOR_FAIL : DOCTOR_WARN, why == ENOENT ? "has the receiver ever run with this spool?"
+	if (journal == NULL || (f == NULL && errno == EACCES)) {
+		doctor_say(d, "", journal == NULL && why == ENOENT ? DOCTOR_FAIL : DOCTOR_WARN, why == ENOENT ? "has the receiver ever run with this spool?"
 			: "ask as root, or as the receiver's user", why == ENOENT ? "there is none in %s" : "not checked: that of %s is closed to you", spool);
 	} else {
 		if (f == NULL || fscanf(f, "%" SCNu64, &fed) != 1)
 			fed = 0;
-		fstat(fd, &st);
-		last = last_record(fd, st.st_size);
-		doctor_number(d, "feed_waiting_records", last > fed ? (double)(last - fed) : 0);
-		if (last > fed && time(NULL) - st.st_mtime > LAG_SECONDS)
-			doctor_say(d, "", DOCTOR_FAIL, hint, "Postgres has not been told of %" PRIu64 " of %" PRIu64 " records, for %lld s", last - fed, last,
-			           (long long)(time(NULL) - st.st_mtime));
+		fstat(fileno(journal), &st);
+		r = count_records(journal, fed);
+		doctor_number(d, "feed_waiting_records", (double)r.waiting);
+		if (r.waiting > 0 && time(NULL) - st.st_mtime > LAG_SECONDS)
+			doctor_say(d, "", DOCTOR_FAIL, hint, "Postgres has not been told of %" PRIu64 " records, for %lld s", r.waiting, (long long)(time(NULL) - st.st_mtime));
 		else
-			doctor_say(d, "", last > fed + 1000 ? DOCTOR_WARN : DOCTOR_OK, last > fed + 1000 ? hint : NULL, "%" PRIu64 " records, %s, Postgres knows all but %" PRIu64,
-			           last, text_size((uint64_t)st.st_size).s, last > fed ? last - fed : 0);
+			doctor_say(d, "", r.waiting > 1000 ? DOCTOR_WARN : DOCTOR_OK, r.waiting > 1000 ? hint : NULL, "%" PRIu64 " records, %s, Postgres knows all but %" PRIu64,
+			           r.all, text_size((uint64_t)st.st_size).s, r.waiting);
 	}
-	if (fd >= 0)
-		close(fd);
+	if (journal != NULL)
+		fclose(journal);
 	if (f != NULL)
 		fclose(f);
 }

@@ -527,6 +527,8 @@ file_record(const struct file *f)
 		json_object_set_new(o, "replaces", json_string(f->replaces));
 	if (f->is_other)
 		json_object_set_new(o, "other", json_true());
+	if (f->was_open)
+		json_object_set_new(o, "open", json_true());
 	if (f->began_whole)
 		json_object_set_new(o, "over", json_true());
 	if (f->is_disputed)
@@ -596,6 +598,7 @@ replay_file(struct area *area, const json_t *o)
 	f->arrived_at = json_integer_value(json_object_get(o, "at"));
 	f->whole = json_is_true(json_object_get(o, "whole"));
 	f->began_whole = json_is_true(json_object_get(o, "over"));
+	f->was_open = json_is_true(json_object_get(o, "open"));
 	f->is_disputed = json_is_true(json_object_get(o, "disputed"));
 	f->is_other = json_is_true(json_object_get(o, "other"));
 	snprintf(f->promised, sizeof(f->promised), "%s", text(o, "promised"));

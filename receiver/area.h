@@ -53,6 +53,7 @@ struct file {
 	int64_t mtime, arrived_at;
 	char replaces[40];        /* key of the file that had the name before, or "" */
 	bool superseded;          /* replay: another one said so, it itself did not yet */
+	unsigned reopened;        /* how often since the start; what was begun before the last time is of other bytes */
 	bool was_open;            /* when the program or its session ended: nobody has closed it */
 	bool began_whole;         /* it was a whole file when its writing began, so its end may be an older one's */
 	bool is_other;

@@ -15,7 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256, TOGETHER_MAX = 64, FACTS_TOGETHER_MAX = 4 * 1024 * 1024 };
+enum { STANDING_SECONDS = 2, KEYS_SECONDS = 30, IDLE_MS = 500, AWAY_MS = 1000, PROGRESS_MAX = 256, TOGETHER_MAX = 64, TELL_MS = 1000, FACTS_TOGETHER_MAX = 4 * 1024 * 1024 };
 
 struct item { struct item *next; json_t *record; char *facts_path; };
 
@@ -273,14 +273,16 @@ oldest(struct feed *f, struct item *items[TOGETHER_MAX])
 	return n;
 }
 
+/* All of them, or as many as can be told in a while: keys that were revoked meanwhile must not wait for ever. */
 static bool
 tell_all(struct feed *f, struct err *err)
 {
+	const int64_t until = steady_ms() + TELL_MS;
 	struct item *items[TOGETHER_MAX];
 	bool good = true;
 	size_t n;
 
-	while (good && (n = oldest(f, items)) > 0) {
+	while (good && steady_ms() < until && (n = oldest(f, items)) > 0) {
 		good = tell_together(f, items, n, err);
 		if (!good && err->kind != ERR_AGAIN) {
 			err_clear(err);
@@ -344,7 +346,7 @@ run(void *ctx)
 
 	while (!f->ends) {
 		struct err err = { 0 };
-		bool good = turn(f, woken, &err);
+		bool good = turn(f, woken, &err), more;
 		uint64_t n;
 
 		if (!good && !f->away)
@@ -354,11 +356,12 @@ run(void *ctx)
 		f->away = !good;
 		pthread_mutex_lock(&f->lock);
 		f->is_up = good;
+		more = f->first != NULL;
 		pthread_mutex_unlock(&f->lock);
 		woken = false;
 		if (!good)
 			usleep(AWAY_MS * 1000);
-		else if (!db_wait(f->db, IDLE_MS, f->kick, &woken, &err))
+		else if (!db_wait(f->db, more ? 0 : IDLE_MS, f->kick, &woken, &err))
 			usleep(AWAY_MS * 1000);
 		if (read(f->kick, &n, sizeof(n)) < 0 && errno != EAGAIN)
 			log_warning("the feed's wake-up cannot be read", NULL);
@@ -421,7 +424,7 @@ feed_add(struct feed *f, json_t *record, const char *facts_path)
 	uint64_t one = 1;
 
 	/* Records that were told before are told again only after a crash between telling and remembering. */
-	if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= f->fed || json_object_get(record, "key") == NULL) {
+	if ((uint64_t)json_integer_value(json_object_get(record, "n")) <= feed_told(f) || json_object_get(record, "key") == NULL) {
 		json_decref(record);
 		return;
 	}

@@ -314,6 +314,8 @@ put_in_place(struct journal *j)
 
 	while (from < j->length && (n = copy_file_range(j->fd, &from, j->fresh.fd, &to, (size_t)(j->length - from), 0)) > 0)
 		;
+	if (n == 0)
+		errno = EIO; /* the old one is shorter than it was */
 	if (from < j->length || fdatasync(j->fresh.fd) != 0 || rename(j->fresh_path, j->path) != 0)
 		return false;
 	close(j->fd);
@@ -358,6 +360,10 @@ journal_tend(struct journal *j, uint64_t fed)
 		j->upto = j->settled;
 		j->fed = fed;
 		j->compacting = pthread_create(&j->compactor, NULL, run_compactor, j) == 0;
+		if (!j->compacting) {
+			log_warning("the journal stays as long as it is", "why", "no thread can be started", NULL);
+			j->short_of = j->settled;
+		}
 	}
 	pthread_mutex_unlock(&j->lock);
 }
@@ -482,6 +488,17 @@ journal_add(struct journal *j, const struct journal_job *what)
 	j->last = &job->next;
 	j->hurry = j->hurry || !what->lazy;
 	pthread_cond_signal(&j->work);
+	pthread_mutex_unlock(&j->lock);
+}
+
+void
+journal_go_on_after(struct journal *j, uint64_t n)
+{
+	pthread_mutex_lock(&j->lock);
+	if (j->seq < n) {
+		log_warning("the journal ends before what Postgres has been told; its numbers go on after that", NULL);
+		j->seq = n;
+	}
 	pthread_mutex_unlock(&j->lock);
 }
 

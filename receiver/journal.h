@@ -41,6 +41,9 @@ struct journal *journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)
 /* A copy is taken; strings may be NULL. */
 void journal_add(struct journal *journal, const struct journal_job *job);
 
+/* Before the first job: numbers up to n are in use elsewhere, whatever the file still says (its end may have been cut off). */
+void journal_go_on_after(struct journal *journal, uint64_t n);
+
 /* How many were added, and how many of these are durable or have failed, and were told of: who adds faster must wait. */
 uint64_t journal_added(const struct journal *journal);
 uint64_t journal_told(const struct journal *journal);

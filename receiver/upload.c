@@ -481,7 +481,8 @@ decide_backup(struct upload *u, TALLOC_CTX *mem, struct upload_end *end)
  *
  * Not closed: the connection died, perhaps behind the last byte. A backup says itself where it ends: then the CLOSE would
  * add nothing, and the client could not go on with it (OpenSSH's reput: "same size or larger"). No other file says that.
- * Nor does a backup that was being written over an older one (scp opens without TRUNC): its end may be the older one's.
+ * Nor does a backup that was being written over an older one (scp opens without TRUNC): its end may be the older one's;
+ * and who wrote nothing leaves it what it was.
  */
 static void
 decide(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, struct upload_end *end)
@@ -490,7 +491,7 @@ decide(struct upload *u, TALLOC_CTX *mem, const char *broken, bool is_closed, st
 
 	bak_finish(u->bak);
 	is_backup = bak_container(u->bak) == BAK_MTF || bak_container(u->bak) == BAK_MSSQLBAK;
-	if (broken == NULL && !is_closed && !(is_backup && bak_ends_properly(u->bak) && u->low >= u->opened.size))
+	if (broken == NULL && !is_closed && !(is_backup && bak_ends_properly(u->bak) && u->low != UINT64_MAX && u->low >= u->opened.size))
 		broken = "the connection ended before the file was closed";
 	/* Of what was refused too: its findings are shown. */
 	if (is_backup || u->reason != NULL)

@@ -232,7 +232,7 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	heed_key(s, user, blob, good, for_good);
 	if (good && for_good && !has_room_for(s->warden, user)) {
 		good = false;
-		s->is_excused = true;
+		s->is_excused = s->is_excused || !s->is_in;
 		why = "too many connections of this migration are open at once; close some, or wait until they have ended";
 		audit_login_refused(s, user, why);
 	}
@@ -364,9 +364,14 @@ on_pair(evutil_socket_t fd, short what, void *ctx)
 	uint64_t jobs = journal_added(s->warden->journal);
 	int64_t from = thread_cpu_ns();
 	struct err err = { 0 };
-	int got = talk_receive((int)fd, &frame, &err);
+	int got;
 
 	(void)what;
+	/* Others of its customer may have used up what there is. */
+	rest_or_go_on(s);
+	if (s->rests)
+		return;
+	got = talk_receive((int)fd, &frame, &err);
 	if (got < 0)
 		close_pair(s);
 	if (got <= 0)
@@ -415,7 +420,7 @@ start_session(struct warden *w, int fd, enum talk_kind kind, const struct addres
 		return false;
 	}
 	*s = (struct session){ .warden = w, .number = ++w->last_session, .pair = pair[0], .pidfd = -1,
-		.reading = file == NULL ? 0 : file->number, .digests = kind == TALK_DIGEST, .from_balancer = kind == TALK_PROXIED, .begun = steady_seconds() };
+		.reading = file == NULL ? 0 : file->number, .of_reopened = file == NULL ? 0 : file->reopened, .digests = kind == TALK_DIGEST, .from_balancer = kind == TALK_PROXIED, .begun = steady_seconds() };
 	if (peer != NULL) {
 		s->peer = *peer;
 		address_text(peer, s->address);
@@ -760,6 +765,7 @@ load(struct warden *w, struct err *err)
 			finish_file(w, f);
 		}
 	}
+	journal_go_on_after(w->journal, feed_told(w->feed));
 	others_begin(w);
 	return true;
 }

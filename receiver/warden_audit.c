@@ -54,9 +54,11 @@ audit_login(const struct session *s)
 }
 
 void
-audit_login_refused(const struct session *s, const char *user, const char *why)
+audit_login_refused(struct session *s, const char *user, const char *why)
 {
 	count(s->warden, METRIC_LOGINS_TOO_MANY);
+	if (!audit_has_room(s))
+		return;
 	log_warning("a log-in is refused", "session", session_name(s->warden, s->number).s, "migration", user, "address", s->address, "key", s->key,
 	            "why", why, NULL);
 }

@@ -97,7 +97,7 @@ others_digest(struct session *s, struct talk_frame *fr)
 	bytes_u8(&fr->body);
 	bytes_u64(&fr->body);
 	md5 = talk_take_text(&fr->body, mem);
-	if (f != NULL && is_settled(f) && !fr->body.short_of && sidecar_is_hex(md5, 32)) {
+	if (f != NULL && is_settled(f) && f->reopened == s->of_reopened && !fr->body.short_of && sidecar_is_hex(md5, 32)) {
 		strcpy(f->md5, md5);
 		uploads_record(s->warden, f);
 		others_check(mem, s->warden, f);
@@ -159,6 +159,7 @@ void
 others_reopened(struct file *f)
 {
 	f->is_other = f->is_disputed = f->was_open = false;
+	f->reopened++;
 	area_set_wants(f, WANTS_NOTHING);
 	area_set_settles_at(f, 0);
 	f->promised[0] = f->md5[0] = '\0';

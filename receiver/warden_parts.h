@@ -70,6 +70,7 @@ struct session {
 	struct { bool there; uint32_t id, flags; char *path; struct event *timer; uint64_t file; } pending;
 	bool lists;               /* a listing for it is being made */
 	uint64_t reading;         /* READER, DIGEST: the file it examines */
+	unsigned of_reopened;     /* what that file's reopened was */
 	bool digests;             /* DIGEST */
 	bool told;                /* READER: it has said what the file is, once */
 };
@@ -172,7 +173,7 @@ struct file *others_target(const struct file *sidecar);
 struct session_name { char s[32]; };
 struct session_name session_name(const struct warden *w, unsigned session); /* as people see it; "" for 0 */
 void audit_login(const struct session *s);
-void audit_login_refused(const struct session *s, const char *user, const char *why);
+void audit_login_refused(struct session *s, const char *user, const char *why);
 void audit_cause(struct session *s, enum metric cause, const char *why);
 void audit_end(struct session *s);
 bool audit_has_room(struct session *s); /* for one more line that it can cause */

@@ -573,12 +573,12 @@ uploads_may_be_whole(const struct file *f)
 static void
 orphan(struct warden *w, struct file *f)
 {
-	bool was_receiving = f->state == FILE_RECEIVING;
-
-	if (was_receiving)
+	/* Said in its record: should the program end before it was read again, the next start does that. */
+	if (f->state == FILE_RECEIVING) {
+		f->was_open = f->bytes > 0;
 		let_go(w, f, f->bytes, "the connection broke");
+	}
 	area_set_writer(f, 0);
-	f->was_open = was_receiving && f->bytes > 0;
 	uploads_settled(w, f->number);
 	if (uploads_may_be_whole(f))
 		examine(w, f);
