@@ -95,6 +95,7 @@ struct area {
 	unsigned used_files;
 	struct name *root;
 	void *names, *keys, *arrived; /* trees: names by path, files by key, arrived files by digest */
+	bool is_copied;           /* a new version of one of its files is made from the old one's bytes */
 	int64_t spent;            /* of the warden's loop, by its sessions' requests and not yet allowed for: nanoseconds */
 };
 

@@ -22,6 +22,7 @@ enum { COMPACT_BYTES = 8 * 1024 * 1024 }; /* shorter ones are read in a moment *
 struct job {
 	struct job *next;
 	struct journal_job what;
+	struct copying *copying; /* NULL: it is none */
 	bool good;
 	char why[300];
 };
@@ -37,6 +38,8 @@ struct journal {
 	struct job *finished, **finished_last;
 	bool hurry;           /* somebody waits for one of them */
 	bool busy, ends;
+	unsigned copies;      /* under way */
+	atomic_bool ends_copies;
 	uint64_t added, told; /* the loop's thread only */
 	struct journal_counts counts;
 	/* Compaction: a thread makes a shorter file of what was there when it began; the journal's thread puts it in place. */
@@ -161,30 +164,11 @@ write_facts(struct job *job)
 	return good && sync_folder(job, path);
 }
 
-static bool
-copy_file(struct job *job)
-{
-	int in = open(job->what.copy_from, O_RDONLY | O_CLOEXEC), out = open(job->what.copy_to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	ssize_t n = 1;
-
-	while (in >= 0 && out >= 0 && n > 0)
-		n = copy_file_range(in, NULL, out, NULL, 1 << 28, 0);
-	if (in < 0 || out < 0 || n < 0)
-		fail(job, "cannot copy to", job->what.copy_to);
-	if (in >= 0)
-		close(in);
-	if (out >= 0)
-		close(out);
-	return job->good;
-}
-
 static void
 after(struct job *job)
 {
 	struct journal_job *w = &job->what;
 
-	if (job->good && w->copy_from != NULL)
-		copy_file(job);
 	/* Already there: done before an earlier end. */
 	if (job->good && w->from != NULL && rename(w->from, w->to) != 0 && !(errno == ENOENT && access(w->to, F_OK) == 0))
 		fail(job, "cannot move to", w->to);
@@ -412,6 +396,8 @@ run(void *ctx)
 	return NULL;
 }
 
+static void end_copies(struct journal *j);
+
 static int
 close_journal(struct journal *j)
 {
@@ -419,6 +405,7 @@ close_journal(struct journal *j)
 	pthread_mutex_lock(&j->lock);
 	while (j->compacting)
 		pthread_cond_wait(&j->idle, &j->lock);
+	end_copies(j);
 	j->ends = true;
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
@@ -479,8 +466,6 @@ journal_add(struct journal *j, const struct journal_job *what)
 	job->what.facts_path = talloc_strdup(job, what->facts_path);
 	job->what.from = talloc_strdup(job, what->from);
 	job->what.to = talloc_strdup(job, what->to);
-	job->what.copy_from = talloc_strdup(job, what->copy_from);
-	job->what.copy_to = talloc_strdup(job, what->copy_to);
 	job->what.sync = talloc_strdup(job, what->sync);
 	job->what.remove = talloc_strdup(job, what->remove);
 	pthread_mutex_lock(&j->lock);
@@ -489,6 +474,73 @@ journal_add(struct journal *j, const struct journal_job *what)
 	j->hurry = j->hurry || !what->lazy;
 	pthread_cond_signal(&j->work);
 	pthread_mutex_unlock(&j->lock);
+}
+
+/* ---- copies ---------------------------------------------------------------------------------------------------------------- */
+
+struct copying { struct journal *j; char *from, *to; };
+
+static void
+copy_file(struct job *job)
+{
+	const struct copying *c = job->copying;
+	int in = open(c->from, O_RDONLY | O_CLOEXEC), out = open(c->to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	ssize_t n = in < 0 || out < 0 ? -1 : 1;
+
+	while (n > 0 && !atomic_load(&c->j->ends_copies))
+		n = copy_file_range(in, NULL, out, NULL, 1 << 28, 0);
+	if (n > 0)
+		errno = ECANCELED;
+	job->good = n == 0 || fail(job, "cannot copy to", c->to);
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+}
+
+static void *
+run_copy(void *ctx)
+{
+	struct job *job = ctx;
+	struct journal *j = job->copying->j;
+	const uint64_t one = 1;
+
+	copy_file(job);
+	pthread_mutex_lock(&j->lock);
+	*j->finished_last = job;
+	j->finished_last = &job->next;
+	if (write(j->wake, &one, sizeof(one)) < 0)
+		log_error("the loop cannot be woken", NULL);
+	j->copies--;
+	pthread_cond_broadcast(&j->idle);
+	pthread_mutex_unlock(&j->lock);
+	return NULL;
+}
+
+void
+journal_copy(struct journal *j, const char *from, const char *to, journal_done done, void *ctx)
+{
+	struct job *job = talloc_zero(NULL, struct job);
+	pthread_t thread;
+
+	job->what = (struct journal_job){ .done = done, .ctx = ctx };
+	job->copying = talloc(job, struct copying);
+	*job->copying = (struct copying){ j, talloc_strdup(job, from), talloc_strdup(job, to) };
+	pthread_mutex_lock(&j->lock);
+	j->copies++;
+	pthread_mutex_unlock(&j->lock);
+	if (pthread_create(&thread, NULL, run_copy, job) == 0)
+		pthread_detach(thread);
+	else
+		run_copy(job);
+}
+
+static void
+end_copies(struct journal *j)
+{
+	atomic_store(&j->ends_copies, true);
+	while (j->copies > 0)
+		pthread_cond_wait(&j->idle, &j->lock);
 }
 
 void
@@ -545,9 +597,9 @@ journal_finished(struct journal *j)
 		struct job *job = list;
 
 		list = job->next;
-		j->told++;
+		j->told += job->copying == NULL;
 		if (!job->good)
-			log_error("a record could not be made durable", "why", job->why, NULL);
+			log_error(job->copying == NULL ? "a record could not be made durable" : "a file could not be copied", "why", job->why, NULL);
 		if (job->what.done != NULL)
 			job->what.done(job->what.ctx, job->good, job->why);
 		json_decref(job->what.record);
@@ -563,5 +615,6 @@ journal_drain(struct journal *j)
 	pthread_cond_signal(&j->work);
 	while (j->first != NULL || j->busy)
 		pthread_cond_wait(&j->idle, &j->lock);
+	end_copies(j);
 	pthread_mutex_unlock(&j->lock);
 }

@@ -27,7 +27,6 @@ struct journal_job {
 	json_t *record;            /* stolen; gets "n". NULL: file work only */
 	char *facts, *facts_path;  /* written and synced first; NULL: none */
 	char *from, *to;           /* renamed after the record is durable; NULL: none */
-	char *copy_from, *copy_to; /* copied (a new version that begins with an arrived file's bytes); NULL: none */
 	char *sync;                /* its folder is synced before the record is written; NULL: none */
 	char *remove;              /* unlinked at the end; NULL: none */
 	bool lazy;                 /* nobody waits for it: it goes with the next one, or within JOURNAL_LAZY_MS */
@@ -40,6 +39,13 @@ struct journal *journal_open(TALLOC_CTX *parent, const char *dir, void (*replay)
 
 /* A copy is taken; strings may be NULL. */
 void journal_add(struct journal *journal, const struct journal_job *job);
+
+/*
+ * Copies a file (a new version that begins with an arrived file's bytes), in a thread of its own: it may take minutes,
+ * and everybody's records go on meanwhile. Neither copy nor name is durable afterwards. The caller bounds how many
+ * there are at once. The end of the program ends it, with good false.
+ */
+void journal_copy(struct journal *journal, const char *from, const char *to, journal_done done, void *ctx);
 
 /* Before the first job: numbers up to n are in use elsewhere, whatever the file still says (its end may have been cut off). */
 void journal_go_on_after(struct journal *journal, uint64_t n);
@@ -63,7 +69,7 @@ void journal_finished(struct journal *journal);
  */
 void journal_tend(struct journal *journal, uint64_t fed);
 
-/* Waits until everything added is durable (end of the program). */
+/* Waits until everything added is durable, and ends copies (end of the program). */
 void journal_drain(struct journal *journal);
 
 #endif

@@ -651,6 +651,8 @@ names_space(struct session *s, struct talk_frame *fr)
 
 /* ---- a new version of what has arrived ---------------------------------------------------------------------------------------------- */
 
+enum { COPIES_MAX = 8 };
+
 struct seeding { struct warden *w; unsigned session; uint32_t id; uint64_t old, file; };
 
 static void
@@ -661,6 +663,8 @@ on_seeded(void *ctx, bool good, const char *why)
 	struct file *f = area_by_number(&x->w->areas, x->file), *old = area_by_number(&x->w->areas, x->old);
 	bool goes_on = good && s != NULL && s->pair >= 0;
 
+	x->w->copies--;
+	f->area->is_copied = false;
 	area_set_settling(old, false);
 	area_set_settling(f, false);
 	if (goes_on) {
@@ -685,8 +689,7 @@ names_seed(struct session *s, struct talk_frame *fr)
 {
 	struct file *old = area_by_number(&s->warden->areas, bytes_u64(&fr->body)), *f;
 	struct seeding *x;
-	struct journal_job job = { .done = on_seeded };
-	const char *why;
+	const char *from, *why;
 
 	if (fr->body.short_of || old == NULL || old->area != s->area || old->state != FILE_ARRIVED || !old->shown ||
 	    old->settling) {
@@ -698,15 +701,20 @@ names_seed(struct session *s, struct talk_frame *fr)
 		refuse(s, fr->id, "open", old->path, STATUS_FAILURE, why);
 		return;
 	}
+	/* One after the other: each is checked against the quota, and disks are everybody's. */
+	if (s->area->is_copied || s->warden->copies >= COPIES_MAX) {
+		reply(s, fr->id, STATUS_FAILURE, "another file is being copied; try again when that is done");
+		return;
+	}
 	x = talloc_zero(NULL, struct seeding);
-	job.copy_from = disk_path(s->warden, x, old, "");
+	from = disk_path(s->warden, x, old, "");
 	/* The copy gets the name when it is there; until then nobody touches either. */
 	f = new_file(s, old->path);
 	area_show(f, false);
 	area_set_settling(f, true);
 	area_set_settling(old, true);
 	*x = (struct seeding){ s->warden, s->number, fr->id, old->number, f->number };
-	job.copy_to = disk_in(s->warden, x, f->area, "staging", f->key, "");
-	job.ctx = x;
-	journal_add(s->warden->journal, &job);
+	s->area->is_copied = true;
+	s->warden->copies++;
+	journal_copy(s->warden->journal, from, disk_in(s->warden, x, f->area, "staging", f->key, ""), on_seeded, x);
 }

@@ -90,6 +90,7 @@ struct warden {
 	char *fingerprints;
 	const char *ready_file;
 	bool ready, ends;
+	unsigned copies;          /* under way */
 	int64_t next_settle;      /* others_tick has something to do then; 0: nothing */
 	bool has_own_listener;    /* not systemd's */
 	struct event *drain_ev;

@@ -506,6 +506,54 @@ killed_at_any_point_nothing_acknowledged_is_lost(void **state)
 	assert_int_equal(system(talloc_asprintf(NULL, "rm -rf '%s'", dir)), 0);
 }
 
+static void
+on_copied(void *ctx, bool good, const char *why)
+{
+	(void)why;
+	*(int *)ctx = good ? 1 : -1;
+}
+
+static void
+wait_for(struct journal *j, const int *copied)
+{
+	struct pollfd p = { journal_fd(j), POLLIN, 0 };
+
+	while (*copied == 0) {
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		journal_finished(j);
+	}
+}
+
+/* A pipe that nobody writes into is copied for as long as we like; records go on. */
+static void
+a_copy_keeps_no_record_waiting(void **state)
+{
+	int copied = 0, also = 0, fd;
+	struct journal *j;
+
+	(void)state;
+	strcpy(dir, "/tmp/landfall-journal-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+	j = open_journal();
+	journal_copy(j, in_dir("pipe"), in_dir("copy"), on_copied, &copied);
+	add(j, json_pack("{s:s,s:s,s:s}", "t", "mkdir", "m", "m-0001", "path", "/sub"), NULL, NULL);
+	assert_int_equal(journal_told(j), journal_added(j));
+	journal_copy(j, in_dir("journal.log"), in_dir("other"), on_copied, &also);
+	wait_for(j, &also);
+	assert_int_equal(also, 1);
+	assert_int_equal(size_of(in_dir("other")), size_of(in_dir("journal.log")));
+	assert_int_equal(copied, 0);
+	/* What cannot be copied is said. */
+	fd = open(in_dir("pipe"), O_WRONLY | O_CLOEXEC);
+	wait_for(j, &copied);
+	assert_int_equal(copied, -1);
+	close(fd);
+	assert_int_equal(journal_told(j), journal_added(j));
+	talloc_free(j);
+	assert_int_equal(system(talloc_asprintf(NULL, "rm -rf '%s'", dir)), 0);
+}
+
 int
 main(void)
 {
@@ -513,6 +561,7 @@ main(void)
 		cmocka_unit_test(records_and_moves_are_kept), cmocka_unit_test(a_torn_line_is_cut_away_and_nothing_else),
 		cmocka_unit_test(what_is_needed_is_kept_and_nothing_else), cmocka_unit_test(a_spoilt_line_or_the_end_stops_it),
 		cmocka_unit_test(a_journal_that_grew_is_cut_while_it_is_used), cmocka_unit_test(killed_at_any_point_nothing_acknowledged_is_lost),
+		cmocka_unit_test(a_copy_keeps_no_record_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
