@@ -99,15 +99,16 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 
 	/*
 	 * Cutovers first, then production before rehearsals (which are let in after ten minutes all the same), then who has
-	 * waited longest; one left behind waits since its lease ended.
+	 * waited longest; one left behind waits since its lease ended. What is ONLINE and only settles comes after all that.
 	 */
 	*got = false;
 	if (!DB_ASK(db, mem, &r, err,
 		"with due as (select r.id from run r join migration m on m.id = r.migration"
-		"  where r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering') and m.cluster = any($2::text[])"
+		"  where (r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering')"
+		"   or (r.state in ('online', 'verified') and r.settled_at is null and r.kind = 'production')) and m.cluster = any($2::text[])"
 		/* Free and due, or left behind by a worker that died. */
 		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now()))"
-		"  order by r.state in ('cutover', 'recovering') desc,"
+		"  order by r.state in ('cutover', 'recovering') desc, r.state in ('online', 'verified'),"
 		"   (r.kind = 'production' or coalesce(r.lease_until, r.next_try) < now() - interval '10 min') desc, coalesce(r.lease_until, r.next_try) limit 1 for update of r skip locked),"
 		" taken as (update run r set worker = $1, lease_token = r.lease_token + 1, lease_until = now() + interval '15 s', has_slot = false,"
 		"   next_try = 'infinity' from due where r.id = due.id returning r.*)"
@@ -404,7 +405,7 @@ ask_tail_keep(struct db *db, const struct restore_run *run, int64_t set, struct 
 }
 
 bool
-ask_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err)
+ask_run_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text) values($1, $2, $3, $4)", migration,
@@ -437,7 +438,7 @@ move_all(struct db *db, struct restore_run *run, const char *to, const char *tex
 	*moved = false;
 	good = db_begin(db, err);
 	if (good) {
-		good = move(db, mem, run, to, failure, moved, err) && (!*moved || ask_event(db, run->migration, run->id, to, text, err)) &&
+		good = move(db, mem, run, to, failure, moved, err) && (!*moved || ask_run_event(db, run->migration, run->id, to, text, err)) &&
 		       (!*moved || !verify || DB_ASK(db, mem, NULL, err, "insert into verification(run) values($1)", db_int(mem, run->id)));
 		if (good)
 			good = db_commit(db, err);
@@ -601,6 +602,21 @@ ask_retry(struct db *db, int64_t run, struct err *err)
 		" update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
 		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.state = 'done' and s.backup_set is not null)"
 		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
+}
+
+bool
+ask_retry_settling(struct db *db, int64_t run, bool *found, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "with due as (update run set next_try = now() where id = $1 and state in ('online', 'verified')"
+		"  and settled_at is null returning id)"
+		" , anew as (update step s set tries = 0, cut_off = 0, not_before = null from due where s.run = due.id and s.state = 'failed')"
+		" select id from due", db_int(mem, run));
+
+	*found = good && rows_count(r) == 1;
+	talloc_free(mem);
+	return good;
 }
 
 bool

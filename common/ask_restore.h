@@ -89,7 +89,7 @@ bool ask_move(struct db *db, struct restore_run *run, const char *to, const char
               struct err *err);
 /* recovering -> online, recovered_at, and the verification, in one transaction. */
 bool ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err);
-bool ask_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err);
+bool ask_run_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err);
 
 /* ---- clusters ------------------------------------------------------------------------------------------------ */
 
@@ -118,6 +118,8 @@ bool ask_is_past(struct db *db, int64_t run, int64_t set, bool *past, struct err
 bool ask_cutover(struct db *db, int64_t run, const char *last_file, struct err *err);
 bool ask_recover(struct db *db, int64_t run, struct err *err);
 bool ask_retry(struct db *db, int64_t run, struct err *err);
+/* Of a run that is ONLINE and not settled yet: its acts are tried again at once. *found false: it is no such run. */
+bool ask_retry_settling(struct db *db, int64_t run, bool *found, struct err *err);
 bool ask_leave_out(struct db *db, int64_t run, const char *replica, const char *reason, bool *found, struct err *err);
 bool ask_accept_tail(struct db *db, const char *migration, const char *file, bool *found, struct err *err);
 bool ask_verify_again(struct db *db, int64_t run, struct err *err);

@@ -51,9 +51,10 @@ view_migrations(struct db *db, struct err *err)
 	" 'primary', (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1)," \
 	" 'hold', r.hold, 'waits_for', r.waits_for, 'failure', r.failure, 'verdict', r.verdict," \
 	" 'tail', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set)," \
-	" 'clock_started', r.clock_started, 'recovered_at', r.recovered_at," \
+	" 'clock_started', r.clock_started, 'recovered_at', r.recovered_at, 'settled_at', r.settled_at," \
 	" 'replicas', (select coalesce(json_agg(json_build_object('target', x.replica, 'state', x.state," \
-	"   'redo_start_lsn', x.redo_start_lsn::text, 'left_out', x.left_out) order by x.ordinal), '[]') from run_replica x where x.run = r.id)," \
+	"   'redo_start_lsn', x.redo_start_lsn::text, 'left_out', x.left_out, 'group_state', x.group_state, 'lag_seconds', x.lag_seconds," \
+"   'redo_kb', x.redo_kb) order by x.ordinal), '[]') from run_replica x where x.run = r.id)," \
 	/* Stripes of one set in family order; a stripe sent twice is named once. */ \
 	" 'restored', (select coalesce(json_agg(n.name order by s.finished_at, s.id, n.family_number), '[]') from step s" \
 	"   join lateral (select distinct on (f.family_number) f.family_number, u.name from media_family f join upload u on u.id = f.upload" \

@@ -86,6 +86,17 @@ static const cyaml_schema_field_t backup_path_fields[] = {
 	END,
 };
 
+static const cyaml_schema_field_t after_recovery_fields[] = {
+	STRING("owner", OPTIONAL_TEXT, struct config_after_recovery, owner),
+	CYAML_FIELD_BOOL("repair_users", CYAML_FLAG_OPTIONAL, struct config_after_recovery, repair_users),
+	CYAML_FIELD_INT("compat_level", CYAML_FLAG_OPTIONAL, struct config_after_recovery, compat_level),
+	CYAML_FIELD_BOOL("trustworthy", CYAML_FLAG_OPTIONAL, struct config_after_recovery, trustworthy),
+	CYAML_FIELD_BOOL("broker", CYAML_FLAG_OPTIONAL, struct config_after_recovery, broker),
+	STRING("backup_to", OPTIONAL_TEXT, struct config_after_recovery, backup_to),
+	STRING("availability_group", OPTIONAL_TEXT, struct config_after_recovery, availability_group),
+	END,
+};
+
 static const cyaml_schema_field_t cluster_fields[] = {
 	STRING("name", TEXT, struct config_cluster, name),
 	STRING("region", TEXT, struct config_cluster, region),
@@ -99,6 +110,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
 	STRING("ca_file", TEXT, struct config_cluster, ca_file),
 	CYAML_FIELD_MAPPING("backup_path", CYAML_FLAG_OPTIONAL, struct config_cluster, backup_path,
 	                    backup_path_fields),
+	CYAML_FIELD_MAPPING("after_recovery", CYAML_FLAG_OPTIONAL, struct config_cluster, after_recovery, after_recovery_fields),
 	END,
 };
 static const cyaml_schema_value_t cluster_entry = {

@@ -55,6 +55,16 @@ struct config_target {
 /* Where our vault is, seen from the SQL Server. */
 struct config_backup_path { char *ours, *theirs; };
 
+/* What a recovered database gets by policy; absent: a user for the verification, nothing else. */
+struct config_after_recovery {
+	char *owner;       /* a log-in without rights, best disabled; NULL: whoever restored it stays */
+	bool repair_users; /* users whose log-in of the same name is on the server are tied to it; else they are named only */
+	int compat_level;  /* 0: as the source had it */
+	bool trustworthy, broker; /* RESTORE leaves both off */
+	char *backup_to;   /* a folder of all SQL Servers, for a full backup of the new primary; NULL: none is taken */
+	char *availability_group; /* NULL: the replicas stay RESTORING at the tail */
+};
+
 struct config_cluster {
 	char *name, *region;
 	int slots; /* restores at once */
@@ -64,6 +74,7 @@ struct config_cluster {
 	char *verify_login, *verify_password_file; /* the verification's, without server rights */
 	char *ca_file;
 	struct config_backup_path backup_path;
+	struct config_after_recovery after_recovery;
 };
 
 struct config_restore { char *work; int workers; /* restores of one process at once */ };

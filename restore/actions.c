@@ -137,6 +137,12 @@ do_recover(struct asked *a, struct err *err)
 static bool
 do_retry(struct asked *a, struct err *err)
 {
+	bool settling = false;
+
+	if (is_state(a, "online verified") && !ask_retry_settling(a->db, a->run->id, &settling, err))
+		return false;
+	if (settling)
+		return done(a, "what the cluster refused is asked again");
 	if (strcmp(a->run->state, "failed") != 0)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
 	return ask_retry(a->db, a->run->id, err) && done(a, "tried again");

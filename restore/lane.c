@@ -1,20 +1,22 @@
 #include "restore/lane.h"
 
-#include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/tsql.h"
+#include "common/tsql_settle.h"
 #include "restore/run.h"
+#include "restore/step.h"
 
-enum { MESSAGES_MAX = 2000, BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
+enum { BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
 
 /* What a lane works with while it walks. */
 struct walk {
@@ -52,7 +54,8 @@ struct mssql *
 lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err)
 {
 	struct mssql_target *t = talloc(mem, struct mssql_target);
-	char *program = talloc_asprintf(mem, "landfall/%s/%s/%s", lane->run.migration, lane->run.kind, lane->replica);
+	/* The token is new with every claim: it says which attempt an orphaned request is of. */
+	char *program = talloc_asprintf(mem, "landfall/%s/%s/%lld", lane->run.migration, lane->run.kind, (long long)lane->run.token);
 
 	*t = target_of(lane->cluster, lane->where);
 	return mssql_open(mem, t, program, NULL, err);
@@ -86,42 +89,14 @@ lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **to
 
 /* ---- one statement ------------------------------------------------------------------------------------------ */
 
-struct heard {
-	struct walk *walk;
-	const struct restore_step *step;
-	int64_t told;
-	size_t n;
-};
-
-static void
-on_message(void *ctx, const struct mssql_message *m)
-{
-	struct heard *h = ctx;
-	struct err err = { 0 };
-
-	/* 3211 "N percent processed.": 100 comes long before the end, so it is not called done. */
-	if (m->number == 3211) {
-		if (steady_seconds() != h->told)
-			ask_step_percent(h->walk->db, &h->walk->lane->run, h->step->id, atoi(m->text), &err);
-		h->told = steady_seconds();
-	} else if (h->n++ < MESSAGES_MAX) {
-		ask_message(h->walk->db, &h->walk->lane->run, h->step, m, &err);
-	}
-}
-
 static bool
 run_step(struct walk *w, const char *kind, int64_t set, const char *statement, struct restore_step *step, struct mssql_outcome *o,
-         struct err *err)
+         struct err *ran, struct err *err)
 {
 	struct lane *lane = w->lane;
-	struct heard h = { .walk = w, .step = step };
 
-	/* The intent is durable and the lease is ours before the server hears of it. */
-	if (!ask_step_begin(w->db, &lane->run, lane->replica, kind, set, statement, step, err))
+	if (!step_run(w->db, w->ms, &lane->run, lane->replica, kind, set, statement, step, o, ran, err))
 		return false;
-	log_info("a restore statement begins", "migration", lane->run.migration, "run", lane->run.kind, "replica", lane->replica, "kind", kind,
-	         NULL);
-	mssql_run(w->ms, w->mem, statement, NULL, o, on_message, &h, err);
 	lane->stepped = true;
 	return true;
 }
@@ -330,8 +305,8 @@ do_step(struct walk *w, const struct plan_step *step)
 	if (is_put_off(w, kind, step->set->id, what))
 		return false;
 	statement = statement_of(w, step, &err);
-	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran)) {
-		finish_err(lane, statement == NULL ? &err : &ran);
+	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran, &err)) {
+		finish_err(lane, &err);
 		return false;
 	}
 	lane->end = LANE_LEVEL;
@@ -458,7 +433,7 @@ bring_online(struct walk *w)
 	struct lane *lane = w->lane;
 	struct mssql_outcome o = { 0 };
 	struct restore_step begun = { 0 };
-	struct err ran = { 0 };
+	struct err ran = { 0 }, err = { 0 };
 	char *statement;
 
 	if (lane->seen.is_online)
@@ -471,8 +446,8 @@ bring_online(struct walk *w)
 	if (is_put_off(w, "recovery", 0, "RECOVERY"))
 		return false;
 	statement = tsql_at(w->mem, lane->run.target_database, lsn_text(lane->seen.redo).s, tsql_recovery(w->mem, lane->run.target_database));
-	if (!run_step(w, "recovery", 0, statement, &begun, &o, &ran)) {
-		finish_err(lane, &ran);
+	if (!run_step(w, "recovery", 0, statement, &begun, &o, &ran, &err)) {
+		finish_err(lane, &err);
 		return false;
 	}
 	if (!look_again(w) || !end_step(w, &begun, &o, lane->seen.is_online, ran.text, "RECOVERY"))
@@ -524,6 +499,123 @@ switch_triggers(TALLOC_CTX *mem, const char *what, const json_t *list)
 	return s;
 }
 
+/* What could not be done after RECOVERY and keeps nobody from working: said where the infra team looks. */
+static void
+finding(struct walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+finding(struct walk *w, const char *fmt, ...)
+{
+	struct err err = { 0 };
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = talloc_vasprintf(w->mem, fmt, ap);
+	va_end(ap);
+	log_warning("after RECOVERY", "migration", w->lane->run.migration, "replica", w->lane->replica, "finding", text, NULL);
+	ask_run_event(w->db, w->lane->run.migration, w->lane->run.id, "finding", text, &err);
+}
+
+/* Tried once: what the server refuses is a finding. False when the connection is gone: then all of it is done again. */
+static bool
+try_once(struct walk *w, const char *statement, const char *what)
+{
+	struct mssql_outcome o = { 0 };
+	struct err err = { 0 };
+
+	if (!mssql_run(w->ms, w->mem, statement, NULL, &o, NULL, NULL, &err) && !o.dead)
+		finding(w, "%s: %s", what, err.text);
+	return !o.dead;
+}
+
+static const char *
+cell(const struct mssql_rows *rows, size_t row, const char *name)
+{
+	const char *v = mssql_rows_value(rows, row, mssql_rows_column(rows, name));
+
+	return v == NULL ? "" : v;
+}
+
+/* Settings of the database itself; ALTER DATABASE is no event of the customer's triggers, which are of the database only. */
+static bool
+set_settings(struct walk *w, struct err *err)
+{
+	const struct config_after_recovery *p = &w->lane->cluster->after_recovery;
+	const char *database = w->lane->run.target_database;
+	bool grouped = p->availability_group != NULL && !w->lane->run.is_uat;
+	struct mssql_rows *now;
+
+	if (!mssql_run(w->ms, w->mem, tsql_ask_settings(w->mem, database), &now, NULL, NULL, NULL, err))
+		return false;
+	const struct { bool wrong; const char *option; } options[] = {
+		/* What an availability group wants: 1465, 1469 and 1488 otherwise. */
+		{ grouped && strcmp(cell(now, 0, "recovery_model_desc"), "FULL") != 0, "RECOVERY FULL" },
+		{ grouped && strcmp(cell(now, 0, "is_auto_close_on"), "1") == 0, "AUTO_CLOSE OFF" },
+		{ grouped && strcmp(cell(now, 0, "user_access_desc"), "MULTI_USER") != 0, "MULTI_USER" },
+		{ p->trustworthy && strcmp(cell(now, 0, "is_trustworthy_on"), "1") != 0, "TRUSTWORTHY ON" },
+		{ !p->trustworthy && strcmp(cell(now, 0, "is_trustworthy_on"), "1") == 0, "TRUSTWORTHY OFF" },
+		{ p->broker && strcmp(cell(now, 0, "is_broker_enabled"), "1") != 0, "ENABLE_BROKER" },
+	};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].wrong && !try_once(w, tsql_set_option(w->mem, database, options[i].option), options[i].option))
+			return err_set(err, ERR_AGAIN, 0, "the connection broke");
+	if (p->compat_level != 0 && atoi(cell(now, 0, "compatibility_level")) != p->compat_level &&
+	    !try_once(w, tsql_set_compat(w->mem, database, p->compat_level), "the compatibility level"))
+		return err_set(err, ERR_AGAIN, 0, "the connection broke");
+	return true;
+}
+
+/* A log-in that a customer's user may be tied to: of the same name, living, without rights on the server and not ours. */
+static bool
+may_be_theirs(const struct lane *lane, const struct mssql_rows *rows, size_t i)
+{
+	const char *login = cell(rows, i, "login");
+
+	return strcmp(cell(rows, i, "login_type"), "S") == 0 && strcmp(cell(rows, i, "login_disabled"), "0") == 0 &&
+	       strcmp(cell(rows, i, "privileged"), "1") != 0 && strcasecmp(login, lane->cluster->login) != 0 &&
+	       strcasecmp(login, lane->cluster->verify_login) != 0;
+}
+
+/* In the database, its triggers disarmed: users without a log-in here. */
+static bool
+mend_orphans(struct walk *w, struct err *err)
+{
+	struct lane *lane = w->lane;
+	struct mssql_rows *rows;
+
+	if (!mssql_run(w->ms, w->mem, tsql_ask_orphans(w->mem), &rows, NULL, NULL, NULL, err))
+		return false;
+	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
+		const char *user = cell(rows, i, "name");
+
+		if (!lane->cluster->after_recovery.repair_users || !may_be_theirs(lane, rows, i))
+			finding(w, "user %s of %s has no log-in on %s: make one with its SID, or ALTER USER … WITH LOGIN", user, lane->run.target_database,
+			        lane->replica);
+		else if (!try_once(w, tsql_repair_user(w->mem, user, cell(rows, i, "login")), "an orphaned user"))
+			return err_set(err, ERR_AGAIN, 0, "the connection broke");
+	}
+	return true;
+}
+
+static bool
+run_within(struct walk *w, const char *statement, struct mssql_outcome *o, struct err *err)
+{
+	return statement[0] == '\0' || mssql_run(w->ms, w->mem, statement, NULL, o, NULL, NULL, err);
+}
+
+/* What is done with the customer's DDL triggers disarmed. */
+static bool
+change_inside(struct walk *w, const char *make, struct mssql_outcome *o, struct err *err)
+{
+	struct lane *lane = w->lane;
+	const char *owner = lane->cluster->after_recovery.owner;
+
+	return mssql_run(w->ms, w->mem, make, NULL, o, NULL, NULL, err) && mend_orphans(w, err) &&
+	       (owner == NULL || try_once(w, tsql_set_owner(w->mem, lane->run.target_database, owner), "the owner") ||
+	        err_set(err, ERR_AGAIN, 0, "the connection broke"));
+}
+
 /*
  * A restored database holds the customer's code: a DDL trigger ON DATABASE would run with our rights when we
  * make a user. They are written down, disarmed, and armed again afterwards.
@@ -532,32 +624,34 @@ static bool
 make_users(struct walk *w, struct err *err)
 {
 	struct lane *lane = w->lane;
-	const char *login = lane->cluster->verify_login;
-	char *user, *statement, *list;
-	struct mssql_outcome o;
+	char *user = tsql_name(w->mem, lane->cluster->verify_login), *statement, *list;
+	struct mssql_outcome o = { 0 };
 	struct restore_step step;
 	json_t *triggers;
 	bool good;
 
 	/* Whoever holds a lock in their database must not keep us for ever. */
 	mssql_limit(w->ms, USERS_SECONDS);
-	if (!mssql_run(w->ms, w->mem, talloc_asprintf(w->mem, "USE %s", tsql_name(w->mem, lane->run.target_database)), NULL, NULL, NULL, NULL,
-	               err) || (triggers = armed_triggers(w, err)) == NULL)
+	if (!set_settings(w, err) || !mssql_run(w->ms, w->mem, talloc_asprintf(w->mem, "USE %s", tsql_name(w->mem, lane->run.target_database)), NULL,
+	                                        NULL, NULL, NULL, err) || (triggers = armed_triggers(w, err)) == NULL)
 		return false;
 	list = json_dumps(triggers, JSON_COMPACT);
-	user = tsql_name(w->mem, login);
-	statement = talloc_asprintf(w->mem, "%sIF USER_ID(%s) IS NULL CREATE USER %s FOR LOGIN %s; GRANT SELECT, VIEW DEFINITION TO %s; %s",
-		switch_triggers(w->mem, "DISABLE", triggers), tsql_text(w->mem, login), user, user, user,
-		switch_triggers(w->mem, "ENABLE", triggers));
+	statement = talloc_asprintf(w->mem, "IF USER_ID(%s) IS NULL CREATE USER %s FOR LOGIN %s; GRANT SELECT, VIEW DEFINITION TO %s",
+		tsql_text(w->mem, lane->cluster->verify_login), user, user, user);
 	/* The names are durable before the first of them is disarmed. */
 	good = ask_step_begin(w->db, &lane->run, lane->replica, "users", 0, statement, &step, err) &&
 	       ask_step_remember(w->db, &lane->run, step.id, list, err);
 	free(list);
+	if (good) {
+		struct mssql_outcome armed = { 0 };
+
+		good = run_within(w, switch_triggers(w->mem, "DISABLE", triggers), &o, err) && change_inside(w, statement, &o, err);
+		/* Armed again whatever came of it; when the connection is gone, the next try reads their names from the step. */
+		good = run_within(w, switch_triggers(w->mem, "ENABLE", triggers), &armed, good ? err : &(struct err){ 0 }) && good;
+		good = ask_step_end(w->db, &lane->run, step.id, good ? "done" : "failed", o.first_error, NULL, 0, good ? err : &(struct err){ 0 }) && good;
+	}
 	json_decref(triggers);
-	if (!good)
-		return false;
-	good = mssql_run(w->ms, w->mem, statement, NULL, &o, NULL, NULL, err);
-	return ask_step_end(w->db, &lane->run, step.id, good ? "done" : "failed", o.first_error, NULL, 0, good ? err : &(struct err){ 0 }) && good;
+	return good;
 }
 
 void

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "restore/cluster.h"
 #include "restore/lane.h"
 #include "restore/run.h"
 
@@ -337,6 +338,21 @@ go_recover(struct visit *v)
 	}
 }
 
+/* ONLINE, and the users work: what the cluster still needs, beside the verification. */
+static void
+go_settle(struct visit *v)
+{
+	const char *why = NULL;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < v->n; i++)
+		v->lanes[i].run = v->run;
+	if (cluster_settle(v->db, v->mem, v->lanes, v->n, &why, &err))
+		release(v, NULL, 0);
+	else if (err.kind != ERR_REFUSED || err.code != ASK_LEASE_LOST)
+		release(v, why != NULL ? why : err.kind != ERR_NONE ? err.text : NULL, IDLE_MS);
+}
+
 static void
 go(struct visit *v)
 {
@@ -350,6 +366,10 @@ go(struct visit *v)
 	}
 	if (strcmp(v->run.state, "recovering") == 0) {
 		go_recover(v);
+		return;
+	}
+	if (strcmp(v->run.state, "online") == 0 || strcmp(v->run.state, "verified") == 0) {
+		go_settle(v);
 		return;
 	}
 	if (v->chain->n == 0) {

@@ -150,7 +150,7 @@ static const char meta_schema[] =
 	"CREATE TABLE IF NOT EXISTS file(db INT, file_id INT, type TEXT, name TEXT, path TEXT UNIQUE, PRIMARY KEY(db, file_id));"
 	"CREATE TABLE IF NOT EXISTS history(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, type TEXT, recovery INT, at INT,"
 	" set_guid TEXT, family TEXT, first TEXT, last TEXT, login TEXT, replace INT, stop_at TEXT, devices INT);"
-	"CREATE TABLE IF NOT EXISTS login(name TEXT PRIMARY KEY COLLATE TSQL, salt BLOB, hash BLOB, admin INT, sid TEXT);"
+	"CREATE TABLE IF NOT EXISTS login(name TEXT PRIMARY KEY COLLATE TSQL, salt BLOB, hash BLOB, admin INT, sid TEXT, disabled INT DEFAULT 0);"
 	"CREATE TABLE IF NOT EXISTS knob(name TEXT PRIMARY KEY, value INT);";
 
 char *
@@ -902,12 +902,15 @@ fill_server(struct engine *e, sqlite3 *db)
 			n[0], r->command, n[1], iso(when, r->since), n[2]);
 		CHANGE(db, "INSERT INTO sys.dm_exec_sessions VALUES(CAST(? AS INT), ?, '', '')", n[0], r->program);
 	}
-	st = ASK(e->meta, &step, "SELECT name, rowid, sid, admin FROM login");
+	st = ASK(e->meta, &step, "SELECT name, rowid, sid, disabled FROM login");
 	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st))
-		CHANGE(db, "INSERT INTO sys.server_principals VALUES(?, CAST(? AS INT) + 256, CAST(? AS BLOB), 'S', 0)",
+		CHANGE(db, "INSERT INTO sys.server_principals VALUES(?, CAST(? AS INT) + 256, CAST(? AS BLOB), 'S', CAST(? AS INT))",
 			(const char *)sqlite3_column_text(st, 0), (const char *)sqlite3_column_text(st, 1),
-			(const char *)sqlite3_column_text(st, 2));
+			(const char *)sqlite3_column_text(st, 2), (const char *)sqlite3_column_text(st, 3));
 	sqlite3_finalize(st);
+	/* A database remembers its owner by name here; the views show the SID. */
+	run_sql(db, "UPDATE sys.databases SET owner_sid = (SELECT p.sid FROM sys.server_principals p WHERE p.name = CAST(sys.databases.owner_sid AS TEXT))"
+		" WHERE owner_sid IS NOT NULL");
 	talloc_free(mem);
 }
 
@@ -1263,7 +1266,7 @@ engine_login_set(struct engine *e, const char *login, const char *password, bool
 		abort();
 	hash_password(password, salt, hash);
 	pthread_mutex_lock(&e->lock);
-	good = sqlite3_prepare_v2(e->meta, "INSERT INTO login VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET salt=excluded.salt,"
+	good = sqlite3_prepare_v2(e->meta, "INSERT INTO login(name, salt, hash, admin, sid) VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET salt=excluded.salt,"
 		" hash=excluded.hash", -1, &st, NULL) == SQLITE_OK;
 	if (good) {
 		sqlite3_bind_text(st, 1, login, -1, SQLITE_TRANSIENT);
@@ -1368,4 +1371,37 @@ bool
 engine_login_exists(struct engine *e, const char *login)
 {
 	return login_fact(e, login, "SELECT 1 FROM login WHERE name = ?");
+}
+
+bool
+engine_login_is_disabled(struct engine *e, const char *login)
+{
+	return login_fact(e, login, "SELECT disabled FROM login WHERE name = ?");
+}
+
+bool
+engine_login_disable(struct engine *e, const char *login, bool disabled)
+{
+	bool good;
+
+	pthread_mutex_lock(&e->lock);
+	good = CHANGE(e->meta, "UPDATE login SET disabled = CAST(? AS INT) WHERE name = ?", disabled ? "1" : "0", login) && sqlite3_changes(e->meta) == 1;
+	pthread_mutex_unlock(&e->lock);
+	return good;
+}
+
+char *
+engine_login_sid(struct engine *e, TALLOC_CTX *mem, const char *login)
+{
+	char *sid = NULL;
+	sqlite3_stmt *st;
+	int step;
+
+	pthread_mutex_lock(&e->lock);
+	st = ask_sql(e->meta, "SELECT sid FROM login WHERE name = ?", 1, &login, &step);
+	if (st != NULL && step == SQLITE_ROW && sqlite3_column_text(st, 0) != NULL)
+		sid = talloc_strdup(mem, (const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+	pthread_mutex_unlock(&e->lock);
+	return sid;
 }

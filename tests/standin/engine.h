@@ -140,6 +140,10 @@ bool engine_login_check(struct engine *e, const char *login, const char *passwor
 bool engine_login_has(struct engine *e, const char *login, enum engine_role role);
 bool engine_login_owns(struct engine *e, const char *login, const char *database);
 bool engine_login_exists(struct engine *e, const char *login);
+bool engine_login_is_disabled(struct engine *e, const char *login);
+bool engine_login_disable(struct engine *e, const char *login, bool disabled); /* false: no such log-in */
+/* New with every CREATE LOGIN: a log-in of the same name on another server is another one. NULL: no such log-in. */
+char *engine_login_sid(struct engine *e, TALLOC_CTX *mem, const char *login);
 bool engine_login_role(struct engine *e, const char *login, enum engine_role role, bool is_member); /* false: no such log-in */
 
 /* ---- backup and restore ---------------------------------------------------------------------------------- */

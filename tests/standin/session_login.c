@@ -62,6 +62,13 @@ is_welcome(struct client *c, struct tds_login *login)
 	}
 	good = engine_login_check(c->server->e, login->user, login->password);
 	explicit_bzero((void *)(uintptr_t)login->password, strlen(login->password));
+	if (good && engine_login_is_disabled(c->server->e, login->user)) {
+		char text[400];
+
+		snprintf(text, sizeof(text), "Login failed for user '%.128s'. Reason: The account is disabled.", login->user);
+		client_refuse(c, 18470, 1, 14, text);
+		return false;
+	}
 	return good || refuse_login(c, login->user);
 }
 

@@ -239,6 +239,7 @@ parse_alter_login(struct parser *p, struct tsql_statement *st)
 	st->kind = TSQL_ALTER_LOGIN;
 	if (!parse_principal(p, &st->name.object))
 		return false;
+	st->word = at_word(p, "enable") ? "ENABLE" : at_word(p, "disable") ? "DISABLE" : NULL;
 	if (accept_word(p, "enable") || accept_word(p, "disable"))
 		return true;
 	return expect_word(p, "with") && parse_login_options(p, st);

@@ -581,10 +581,14 @@ f_user_name(sqlite3_context *c, int n, sqlite3_value **v)
 static void
 f_is_srvrolemember(sqlite3_context *c, int n, sqlite3_value **v)
 {
-	const char *role = n == 1 ? TEXT(v[0]) : NULL;
+	const char *role = n >= 1 ? TEXT(v[0]) : NULL, *login = n == 2 ? TEXT(v[1]) : NULL;
+	enum engine_role which = role != NULL && strcasecmp(role, "dbcreator") == 0 ? ENGINE_DBCREATOR : ENGINE_SYSADMIN;
 
-	/* Asked about another log-in it knows nothing. */
-	if (role != NULL && strcasecmp(role, "sysadmin") == 0)
+	if (n == 2 && (login == NULL || !engine_login_exists(SESSION->e, login)))
+		sqlite3_result_null(c);
+	else if (n == 2)
+		sqlite3_result_int(c, engine_login_has(SESSION->e, login, which));
+	else if (role != NULL && strcasecmp(role, "sysadmin") == 0)
 		sqlite3_result_int(c, SESSION->is_admin);
 	else if (role != NULL && strcasecmp(role, "dbcreator") == 0)
 		sqlite3_result_int(c, SESSION->is_creator);

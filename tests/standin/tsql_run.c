@@ -143,32 +143,36 @@ is_system(const char *database)
 
 /* A user of that connection's database that stands for our log-in. */
 static bool
-has_user(sqlite3 *db, const char *login)
+has_user(struct tsql_session *s, sqlite3 *db, const char *login)
 {
+	char *sid = engine_login_sid(s->e, NULL, login);
 	sqlite3_stmt *st = NULL;
 	bool found = false;
 
-	if (sqlite3_prepare_v2(db, "SELECT 1 FROM dbo.standin_users WHERE login = ? COLLATE TSQL", -1, &st, NULL) == SQLITE_OK) {
-		sqlite3_bind_text(st, 1, login, -1, SQLITE_TRANSIENT);
+	if (sqlite3_prepare_v2(db, "SELECT 1 FROM dbo.standin_users WHERE sid = ?", -1, &st, NULL) == SQLITE_OK) {
+		sqlite3_bind_text(st, 1, sid, -1, SQLITE_TRANSIENT);
 		found = sqlite3_step(st) == SQLITE_ROW;
 	}
 	sqlite3_finalize(st);
+	talloc_free(sid);
 	return found;
 }
 
 static bool
 has_grant(struct tsql_session *s, const char *permission)
 {
+	char *sid = engine_login_sid(s->e, NULL, s->login);
 	sqlite3_stmt *st = NULL;
 	bool found = false;
 
 	if (sqlite3_prepare_v2(s->db, "SELECT 1 FROM dbo.standin_grants g JOIN dbo.standin_users u ON u.name = g.grantee COLLATE TSQL"
-	    " WHERE u.login = ? COLLATE TSQL AND g.permission = ?", -1, &st, NULL) == SQLITE_OK) {
-		sqlite3_bind_text(st, 1, s->login, -1, SQLITE_TRANSIENT);
+	    " WHERE u.sid = ? AND g.permission = ?", -1, &st, NULL) == SQLITE_OK) {
+		sqlite3_bind_text(st, 1, sid, -1, SQLITE_TRANSIENT);
 		sqlite3_bind_text(st, 2, permission, -1, SQLITE_TRANSIENT);
 		found = sqlite3_step(st) == SQLITE_ROW;
 	}
 	sqlite3_finalize(st);
+	talloc_free(sid);
 	return found;
 }
 
@@ -181,7 +185,7 @@ enter_database(struct tsql_session *s, const char *name, int line)
 	(void)line;
 	if (db == NULL)
 		return false;
-	if (!s->is_admin && !is_system(name) && !has_user(db, s->login) && !engine_login_owns(s->e, s->login, name)) {
+	if (!s->is_admin && !is_system(name) && !has_user(s, db, s->login) && !engine_login_owns(s->e, s->login, name)) {
 		engine_disconnect(s->e, db);
 		note(s, line, 916, 1, 14, "The server principal \"%s\" is not able to access the database \"%s\" under the current security context.",
 		     s->login, name);
@@ -369,7 +373,7 @@ fill_catalogue(struct tsql_session *s)
 	if (!engine_refresh_catalogue(s->e, s->db, s->database))
 		return false;
 	sql = "INSERT INTO sys.database_principals(name, principal_id, type, type_desc, sid, authentication_type)"
-	      " SELECT name, rowid + 4, 'S', 'SQL_USER', CAST(login AS BLOB), 1 FROM dbo.standin_users";
+	      " SELECT name, rowid + 4, 'S', 'SQL_USER', CAST(sid AS BLOB), CASE WHEN sid IS NULL THEN 0 ELSE 1 END FROM dbo.standin_users";
 	sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 	sql = "INSERT INTO sys.triggers(name, object_id, parent_class, parent_class_desc, parent_id, type, is_disabled, is_ms_shipped)"
 	      " SELECT name, rowid + 500, 0, 'DATABASE', 0, 'TR', is_disabled, 0 FROM dbo.standin_triggers";
@@ -739,7 +743,7 @@ run_change(struct tsql_session *s, const struct tsql_statement *stmt)
 /* ---- changes of the schema, and the triggers that watch them ------------------------------------------------------ */
 
 static const char own_tables[] =
-	"CREATE TABLE IF NOT EXISTS dbo.standin_users(name TEXT PRIMARY KEY, login TEXT);"
+	"CREATE TABLE IF NOT EXISTS dbo.standin_users(name TEXT PRIMARY KEY, sid TEXT);"
 	"CREATE TABLE IF NOT EXISTS dbo.standin_grants(id INTEGER PRIMARY KEY, grantee TEXT, permission TEXT, securable TEXT);"
 	"CREATE TABLE IF NOT EXISTS dbo.standin_triggers(name TEXT PRIMARY KEY, events TEXT, body TEXT, is_disabled INT)";
 
@@ -918,6 +922,13 @@ row_exists(struct tsql_session *s, const char *sql, const char *name)
 #define FIND_USER "SELECT 1 FROM dbo.standin_users WHERE name = ? COLLATE TSQL"
 #define FIND_TRIGGER "SELECT 1 FROM dbo.standin_triggers WHERE name = ? COLLATE TSQL"
 
+/* NULL: WITHOUT LOGIN, and no such log-in. */
+static const char *
+sid_of(struct tsql_session *s, TALLOC_CTX *mem, const char *login)
+{
+	return login == NULL ? NULL : engine_login_sid(s->e, mem, login);
+}
+
 static bool
 create_user(struct tsql_session *s, const struct tsql_statement *st, TALLOC_CTX *mem)
 {
@@ -929,8 +940,8 @@ create_user(struct tsql_session *s, const struct tsql_statement *st, TALLOC_CTX 
 		note(s, st->line, 15007, 1, 16, "'%s' is not a valid login or you do not have permission.", st->principal);
 		return false;
 	}
-	return change_schema(s, st, "CREATE_USER", talloc_asprintf(mem, "INSERT INTO dbo.standin_users(name, login) VALUES(%s, %s)",
-		literal(mem, st->name.object), literal(mem, st->principal)));
+	return change_schema(s, st, "CREATE_USER", talloc_asprintf(mem, "INSERT INTO dbo.standin_users(name, sid) VALUES(%s, %s)",
+		literal(mem, st->name.object), literal(mem, sid_of(s, mem, st->principal))));
 }
 
 static bool
@@ -940,8 +951,12 @@ alter_user(struct tsql_session *s, const struct tsql_statement *st, TALLOC_CTX *
 		note(s, st->line, 15151, 1, 16, "Cannot alter the user '%s', because it does not exist or you do not have permission.", st->name.object);
 		return false;
 	}
-	return change_schema(s, st, "ALTER_USER", talloc_asprintf(mem, "UPDATE dbo.standin_users SET login = %s WHERE name = %s COLLATE TSQL",
-		literal(mem, st->principal), literal(mem, st->name.object)));
+	if (st->principal != NULL && !engine_login_exists(s->e, st->principal)) {
+		note(s, st->line, 15007, 1, 16, "'%s' is not a valid login or you do not have permission.", st->principal);
+		return false;
+	}
+	return change_schema(s, st, "ALTER_USER", talloc_asprintf(mem, "UPDATE dbo.standin_users SET sid = %s WHERE name = %s COLLATE TSQL",
+		literal(mem, sid_of(s, mem, st->principal)), literal(mem, st->name.object)));
 }
 
 static bool
@@ -1026,6 +1041,8 @@ login_statement(struct tsql_session *s, const struct tsql_statement *st)
 	}
 	if (st->kind == TSQL_DROP_LOGIN)
 		return engine_login_drop(s->e, st->name.object);
+	if (st->kind == TSQL_ALTER_LOGIN && st->word != NULL)
+		return engine_login_disable(s->e, st->name.object, strcmp(st->word, "DISABLE") == 0);
 	if (st->secret == NULL)
 		return true;
 	return engine_login_set(s->e, st->name.object, st->secret, false, &err);
