@@ -135,13 +135,13 @@ ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *
 }
 
 bool
-ask_release(struct db *db, const struct restore_run *run, const char *waits_for, int again_ms, struct err *err)
+ask_release(struct db *db, const struct restore_run *run, const char *waits_for, const char *waits_on, int again_ms, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = UNDER_LEASE(db, run, err, "update run set worker = null, lease_until = null, has_slot = false, waits_for = $3,"
+	bool good = UNDER_LEASE(db, run, err, "update run set worker = null, lease_until = null, has_slot = false, waits_for = $3, waits_on = $5,"
 		/* infinity since the claim; anything else means that something arrived meanwhile. */
 		" next_try = case when next_try = 'infinity' then now() + make_interval(secs => $4::int / 1000.0) else now() end"
-		" where " LEASE, waits_for, db_int(mem, again_ms));
+		" where " LEASE, waits_for, db_int(mem, again_ms), waits_on);
 
 	talloc_free(mem);
 	return good;

@@ -35,8 +35,9 @@ bool ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *c
                struct err *err);
 /* Reads it again; ERR_REFUSED/ASK_LEASE_LOST when the lease is gone. */
 bool ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *err);
-/* Gives the lease back; the run is due again after so many milliseconds. waits_for NULL: for nothing. */
-bool ask_release(struct db *db, const struct restore_run *run, const char *waits_for, int again_ms, struct err *err);
+/* Gives the lease back; the run is due again after so many milliseconds. waits_for NULL: for nothing.
+ * waits_on: whose turn it is, customer or operator; NULL: it goes on by itself. */
+bool ask_release(struct db *db, const struct restore_run *run, const char *waits_for, const char *waits_on, int again_ms, struct err *err);
 bool ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, struct err *err);
 
 /* One of the cluster's slots; one is kept for cutovers where there is more than one. *who: whom it waits for. */

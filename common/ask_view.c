@@ -35,7 +35,7 @@ json_t *
 view_migrations(struct db *db, struct err *err)
 {
 	return ask_json(db, err, "select coalesce(json_agg(json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name,"
-		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'failure', p.failure,"
+		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'waits_on', p.waits_on, 'failure', p.failure,"
 		" 'files', (select count(*) from upload u where u.migration = m.id and u.state = 'arrived'),"
 		" 'steps', (select count(*) from step s where s.run = p.id and s.state = 'done'),"
 		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict, 'chain', case when p.plan is null then null"
@@ -49,7 +49,7 @@ view_migrations(struct db *db, struct err *err)
 
 #define RUN_VIEW "json_build_object('id', r.id, 'run', r.kind, 'state', r.state, 'database', r.target_database," \
 	" 'primary', (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1)," \
-	" 'hold', r.hold, 'waits_for', r.waits_for, 'failure', r.failure, 'verdict', r.verdict," \
+	" 'hold', r.hold, 'waits_for', r.waits_for, 'waits_on', r.waits_on, 'failure', r.failure, 'verdict', r.verdict," \
 	" 'tail', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set)," \
 	" 'clock_started', r.clock_started, 'recovered_at', r.recovered_at, 'settled_at', r.settled_at," \
 	" 'replicas', (select coalesce(json_agg(json_build_object('target', x.replica, 'state', x.state," \

@@ -36,6 +36,7 @@ finish(struct lane *lane, enum lane_end end, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	lane->end = end;
+	lane->waits_on = end == LANE_BROKEN ? WAITS_ON_OPERATOR : NULL;
 	talloc_free(lane->why);
 	lane->why = talloc_vasprintf(NULL, fmt, ap);
 	va_end(ap);
@@ -50,12 +51,19 @@ finish_err(struct lane *lane, const struct err *err)
 	finish(lane, lost ? LANE_LOST : err->kind == ERR_OPERATOR ? LANE_BROKEN : LANE_WAITS, "%s", err->text);
 }
 
+/* How the program names of all conversations of this run begin, whichever worker holds them. */
+static char *
+program_of(TALLOC_CTX *mem, const struct lane *lane)
+{
+	return talloc_asprintf(mem, "landfall/%s/%s/", lane->run.migration, lane->run.kind);
+}
+
 struct mssql *
 lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err)
 {
 	struct mssql_target *t = talloc(mem, struct mssql_target);
 	/* The token is new with every claim: it says which attempt an orphaned request is of. */
-	char *program = talloc_asprintf(mem, "landfall/%s/%s/%lld", lane->run.migration, lane->run.kind, (long long)lane->run.token);
+	char *program = talloc_asprintf(mem, "%s%lld", program_of(mem, lane), (long long)lane->run.token);
 
 	*t = target_of(lane->cluster, lane->where);
 	return mssql_open(mem, t, program, NULL, err);
@@ -80,7 +88,7 @@ make_plan(TALLOC_CTX *mem, const struct lane *lane, const struct target *seen)
 bool
 lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **todo, struct plan **whole, struct err *err)
 {
-	if (!target_ask(ms, lane->run.target_database, &lane->seen, err))
+	if (!target_ask(ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err))
 		return false;
 	*todo = make_plan(mem, lane, &lane->seen);
 	*whole = make_plan(mem, lane, NULL);
@@ -113,7 +121,7 @@ wait_while_busy(struct walk *w, struct err *err)
 		ask_waits(w->db, &lane->run, talloc_asprintf(w->mem, "session %d (%s) restores it on %s", lane->seen.busy, lane->seen.busy_program,
 			lane->replica), err);
 		usleep(BUSY_WAIT_MS * 1000);
-		if (!target_ask(w->ms, lane->run.target_database, &lane->seen, err))
+		if (!target_ask(w->ms, lane->run.target_database, program_of(w->mem, lane), &lane->seen, err))
 			return false;
 	}
 	return true;
@@ -124,7 +132,7 @@ look(struct walk *w, struct err *err)
 {
 	struct lane *lane = w->lane;
 
-	return target_ask(w->ms, lane->run.target_database, &lane->seen, err) && wait_while_busy(w, err) &&
+	return target_ask(w->ms, lane->run.target_database, program_of(w->mem, lane), &lane->seen, err) && wait_while_busy(w, err) &&
 	       ask_steps_settle(w->db, &lane->run, lane->replica, lane->seen.redo, lane->seen.is_online, err) &&
 	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
 }
@@ -239,19 +247,20 @@ static void
 judge_failure(struct lane *lane, const struct mssql_outcome *o, int tries, int rest_ms, const char *what)
 {
 	const char *said = o->said[0] != '\0' ? o->said : o->dead ? "the connection broke" : "the server did not say why";
+	enum run_remedy remedy = run_remedy(o->first_error);
+	enum lane_end end = rest_ms == RUN_GIVES_UP ? LANE_BROKEN : LANE_WAITS;
 
-	switch (run_remedy(o->first_error)) {
+	switch (remedy) {
 	case RUN_DONE:
 		if (rest_ms == RUN_GIVES_UP)
 			finish(lane, LANE_BROKEN, "%s says %d of %s again and again, and does not have it: %s", lane->replica, o->first_error, what, said);
 		break;
-	case RUN_ASK:
-	case RUN_PERSON:
-		finish(lane, rest_ms == RUN_GIVES_UP ? LANE_BROKEN : LANE_WAITS, "%s refuses %s: message %d, %s", lane->replica, what, o->first_error, said);
+	case RUN_ASK: case RUN_PERSON: case RUN_ANEW: case RUN_WRONG:
+		finish(lane, end, "%s refuses %s: message %d, %s; %s", lane->replica, what, o->first_error, said, run_advice(remedy));
+		lane->waits_on = remedy == RUN_ASK ? WAITS_ON_CUSTOMER : WAITS_ON_OPERATOR;
 		break;
 	case RUN_AGAIN:
-		finish(lane, rest_ms == RUN_GIVES_UP ? LANE_BROKEN : LANE_WAITS, "%s could not restore %s (try %d of %d): message %d, %s", lane->replica,
-		       what, tries, RUN_TRIES, o->first_error, said);
+		finish(lane, end, "%s could not restore %s (try %d of %d): message %d, %s", lane->replica, what, tries, RUN_TRIES, o->first_error, said);
 		break;
 	}
 	if (rest_ms > 0)

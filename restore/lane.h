@@ -14,6 +14,10 @@
 #include "common/config.h"
 #include "restore/target.h"
 
+/* The schema's words in run.waits_on. */
+#define WAITS_ON_CUSTOMER "customer"
+#define WAITS_ON_OPERATOR "operator"
+
 enum lane_end {
 	LANE_LEVEL,  /* everything known is restored on this replica */
 	LANE_WAITS,  /* for something; why says it; tried again by itself */
@@ -36,6 +40,7 @@ struct lane {
 	/* Results; why is owned by the lane. */
 	enum lane_end end;
 	char *why;
+	const char *waits_on;         /* whose turn it is: one of the words below, NULL when it goes on by itself; static */
 	struct target seen;
 	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */

@@ -28,8 +28,12 @@ enum run_remedy {
 	RUN_DONE,    /* already so: ask the target again */
 	RUN_ASK,     /* the customer must send something else */
 	RUN_PERSON,  /* an operator must change something */
+	RUN_ANEW,    /* what stands there takes nothing more: the chain from its beginning, if a person says so */
+	RUN_WRONG,   /* must not happen: stop loudly */
 };
 enum run_remedy run_remedy(int message_number);
+/* What a person can do about it, in words; NULL when it goes on by itself. */
+const char *run_advice(enum run_remedy remedy);
 
 /*
  * How long a step that failed rests, in milliseconds (0: not at all), after so many tries in a row; RUN_GIVES_UP when it is

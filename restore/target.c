@@ -32,13 +32,18 @@ read_database(struct target *t, const struct mssql_rows *rows, int *id)
 		guid_parse(guid, &t->base);
 }
 
+/*
+ * Who restores it now. While the server has no row for the database yet (a RESTORE that only began), our own request is
+ * known by its program name.
+ */
 static void
-read_requests(struct target *t, const struct mssql_rows *rows, int id)
+read_requests(struct target *t, const struct mssql_rows *rows, int id, const char *ours)
 {
 	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
 		const char *database = value(rows, i, "database_id"), *program = value(rows, i, "program_name");
 
-		if (database == NULL || atoi(database) != id)
+		if ((id == 0 || database == NULL || atoi(database) != id) &&
+		    (ours == NULL || program == NULL || strncmp(program, ours, strlen(ours)) != 0))
 			continue;
 		t->busy = atoi(value(rows, i, "session_id"));
 		snprintf(t->busy_program, sizeof(t->busy_program), "%s", program == NULL ? "" : program);
@@ -61,7 +66,7 @@ read_history(struct target *t, const struct mssql_rows *rows)
 }
 
 bool
-target_ask(struct mssql *ms, const char *database, struct target *t, struct err *err)
+target_ask(struct mssql *ms, const char *database, const char *ours, struct target *t, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct mssql_rows *rows, *requests, *history;
@@ -77,9 +82,10 @@ target_ask(struct mssql *ms, const char *database, struct target *t, struct err 
 	mssql_limit(ms, 0);
 	if (good && mssql_rows_count(rows) > 0) {
 		read_database(t, rows, &id);
-		read_requests(t, requests, id);
 		read_history(t, history);
 	}
+	if (good)
+		read_requests(t, requests, id, ours);
 	talloc_free(mem);
 	return good;
 }

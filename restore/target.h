@@ -20,8 +20,9 @@ struct target {
 	char busy_program[132];
 };
 
-/* The conversation's time limit is set for short questions and put back to none. */
-bool target_ask(struct mssql *ms, const char *database, struct target *target, struct err *err);
+/* The conversation's time limit is set for short questions and put back to none. ours: how the program names of this run's
+ * conversations begin, or NULL. */
+bool target_ask(struct mssql *ms, const char *database, const char *ours, struct target *target, struct err *err);
 
 /* The ids of the files that the database has there now; none while it is absent. Owned by mem. */
 bool target_files(struct mssql *ms, TALLOC_CTX *mem, const char *database, int **ids, size_t *n, struct err *err);

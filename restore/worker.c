@@ -27,12 +27,25 @@ struct visit {
 	char *trouble; /* why some replica could not be asked */
 };
 
+/* Whose turn it is: the first lane's that says so, and a gap is the customer's. */
+static const char *
+waits_on(const struct visit *v)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (v->lanes[i].waits_on != NULL && strcmp(v->lanes[i].waits_on, WAITS_ON_OPERATOR) == 0)
+			return WAITS_ON_OPERATOR;
+	for (size_t i = 0; i < v->n; i++)
+		if (v->lanes[i].waits_on != NULL)
+			return v->lanes[i].waits_on;
+	return v->gap != NULL ? WAITS_ON_CUSTOMER : NULL;
+}
+
 static void
 release(struct visit *v, const char *why, int again_ms)
 {
 	struct err err = { 0 };
 
-	if (!ask_release(v->db, &v->run, why, again_ms, &err))
+	if (!ask_release(v->db, &v->run, why, why == NULL ? NULL : waits_on(v), again_ms, &err))
 		log_warning("a run could not be given back", "migration", v->run.migration, "error", err.text, NULL);
 }
 

@@ -5,7 +5,9 @@ set local search_path = landfall, pg_catalog;
 alter table run
     -- A production run is settled when its cluster has all that the configuration asks: a backup of the new primary, its
     -- place in the availability group, every replica level. Null while that goes on; the users work meanwhile.
-    add column settled_at timestamptz;
+    add column settled_at timestamptz,
+    -- Whose turn it is while waits_for or failure says something: null when it goes on by itself.
+    add column waits_on   text check (waits_on in ('customer', 'operator'));
 
 -- What came ONLINE before this file was applied was settled by hand.
 update run set settled_at = now() where state in ('online', 'verified');

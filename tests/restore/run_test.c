@@ -38,7 +38,10 @@ numbers_have_their_remedy(void **state)
 	(void)state;
 	assert_int_equal(run_remedy(4305), RUN_ASK);
 	assert_int_equal(run_remedy(3153), RUN_DONE);
-	assert_int_equal(run_remedy(3154), RUN_PERSON);
+	assert_int_equal(run_remedy(3154), RUN_WRONG);
+	assert_int_equal(run_remedy(3257), RUN_PERSON);
+	assert_int_equal(run_remedy(4333), RUN_ANEW);
+	assert_int_equal(run_remedy(4347), RUN_AGAIN);
 	assert_int_equal(run_remedy(3201), RUN_AGAIN);
 	assert_int_equal(run_remedy(99999), RUN_AGAIN);
 }
@@ -57,6 +60,11 @@ patience_doubles_and_ends(void **state)
 	assert_int_equal(run_patience(RUN_DONE, RUN_TRIES), RUN_GIVES_UP);
 	/* What the customer must send never becomes a person's turn here, and never a storm. */
 	assert_int_equal(run_patience(RUN_ASK, 1), 4000);
+	assert_int_equal(run_patience(RUN_ANEW, 1), RUN_GIVES_UP);
+	assert_int_equal(run_patience(RUN_WRONG, 1), RUN_GIVES_UP);
+	/* Who gives up says what a person can do; who goes on by itself asks nobody. */
+	for (int r = RUN_AGAIN; r <= RUN_WRONG; r++)
+		assert_int_equal(run_advice((enum run_remedy)r) != NULL, r != RUN_AGAIN && r != RUN_DONE);
 	for (int i = 2; i < 1000; i++) {
 		assert_true(run_patience(RUN_ASK, i) >= run_patience(RUN_ASK, i - 1));
 		assert_true(run_patience(RUN_ASK, i) <= 512000);
