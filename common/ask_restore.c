@@ -311,7 +311,7 @@ ask_step_begin(struct db *db, const struct restore_run *run, const char *replica
 		" select r.id, $3, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
 		"  and r.lease_until > now()"
 		" on conflict (run, replica, chain, kind, coalesce(backup_set, 0)) do update set state = 'running', attempts = step.attempts + 1,"
-		"  tries = step.tries + 1, not_before = null, statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null,"
+		"  tries = step.tries + 1, not_before = null, statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null, session = null, wait_type = null,"
 		"  first_error = null returning id, attempts, tries",
 		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement);
 
@@ -332,6 +332,28 @@ ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int
 
 	talloc_free(mem);
 	return good;
+}
+
+bool
+ask_step_seen(struct db *db, const char *migration, const char *kind, const char *token, const char *replica, int percent, int session,
+              const char *wait_type, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update step s set session = $6::int, wait_type = nullif($7, ''),"
+		" percent = case when $5::int between 1 and 100 then greatest(s.percent, $5::int) else s.percent end from run r"
+		" where r.id = s.run and r.migration = $1 and r.kind = $2 and r.lease_token = $3::bigint and s.lease_token = r.lease_token"
+		" and s.replica = $4 and s.state = 'running'", migration, kind, token, replica, db_int(mem, percent), db_int(mem, session), wait_type);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_busy_servers(struct db *db, TALLOC_CTX *mem, const char *worker, struct rows **list, struct err *err)
+{
+	return DB_ASK(db, mem, list, err, "select distinct m.cluster, s.replica from run r join migration m on m.id = r.migration"
+		" join step s on s.run = r.id where r.worker = $1 and r.lease_until > now() and s.state = 'running'"
+		" and s.started_at < now() - interval '1 s'", worker);
 }
 
 bool

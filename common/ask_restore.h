@@ -74,6 +74,11 @@ struct restore_step { int64_t id; int attempt, tries; };
 bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
                     const char *statement, struct restore_step *step, struct err *err);
 bool ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err);
+/* What a second conversation saw of a running statement, known by its program name. percent 0: nothing said yet. */
+bool ask_step_seen(struct db *db, const char *migration, const char *kind, const char *token, const char *replica, int percent, int session,
+                   const char *wait_type, struct err *err);
+/* (cluster, replica) of this worker's running statements. */
+bool ask_busy_servers(struct db *db, TALLOC_CTX *mem, const char *worker, struct rows **list, struct err *err);
 /* rest_ms: how long a step that failed is not tried again, whoever wakes the run. */
 bool ask_step_end(struct db *db, const struct restore_run *run, int64_t step, const char *state, int first_error, const char *said,
                   int rest_ms, struct err *err);

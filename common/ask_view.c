@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/ask_eta.h"
 #include "common/ask_plan.h"
 
 /* One value that Postgres builds as JSON. */
@@ -98,7 +99,7 @@ view_migration(struct db *db, const char *id, struct err *err)
 	if (o == NULL || json_is_null(o))
 		return o;
 	json_array_foreach(json_object_get(o, "runs"), i, run)
-		if (!add_gates(db, run, err)) {
+		if (!add_gates(db, run, err) || !ask_eta(db, run, err)) {
 			json_decref(o);
 			return NULL;
 		}

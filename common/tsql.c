@@ -124,6 +124,15 @@ tsql_ask_requests(TALLOC_CTX *parent)
 }
 
 char *
+tsql_ask_progress(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent,
+		"SELECT r.session_id, r.percent_complete, r.wait_type, e.program_name"
+		" FROM sys.dm_exec_requests r JOIN sys.dm_exec_sessions e ON e.session_id = r.session_id"
+		" WHERE (r.command LIKE N'RESTORE%' OR r.command LIKE N'BACKUP%') AND e.program_name LIKE N'landfall/%'");
+}
+
+char *
 tsql_ask_history(TALLOC_CTX *parent, const char *database)
 {
 	return talloc_asprintf(parent,

@@ -55,6 +55,7 @@ char *tsql_backup_path(TALLOC_CTX *parent, const char *theirs, const char *relat
 char *tsql_ask_database(TALLOC_CTX *parent, const char *database);
 char *tsql_ask_files(TALLOC_CTX *parent, const char *database);
 char *tsql_ask_requests(TALLOC_CTX *parent);
+char *tsql_ask_progress(TALLOC_CTX *parent); /* of all statements of ours that run on the server */
 char *tsql_ask_history(TALLOC_CTX *parent, const char *database);
 
 #endif

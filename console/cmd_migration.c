@@ -167,6 +167,37 @@ print_plan(const struct cli *c, json_t *r)
 			printf("    not used   %s: %s, %s\n", cli_text(c, json_string_value(f)), cli_get(c, x, "reason"), cli_get(c, x, "text"));
 }
 
+/* "1:05", whole seconds. */
+static const char *
+minutes(const struct cli *c, json_t *seconds)
+{
+	long s = json_is_number(seconds) ? (long)(json_number_value(seconds) + 0.5) : 0;
+
+	return talloc_asprintf(c->mem, "%ld:%02ld", s / 60, s % 60);
+}
+
+static void
+print_running(const struct cli *c, json_t *r)
+{
+	json_t *x, *low;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "running"), i, x) {
+		printf("    running    %s on %s, %s", cli_get(c, x, json_is_string(json_object_get(x, "file")) ? "file" : "kind"), cli_get(c, x, "replica"),
+		       cli_get(c, x, "phase"));
+		if (json_is_integer(json_object_get(x, "percent")))
+			printf(" (%s %% read)", cli_get(c, x, "percent"));
+		printf(", for %s", minutes(c, json_object_get(x, "seconds")));
+		low = json_object_get(x, "left_low");
+		if (json_is_number(low))
+			printf(", %s to %s left", minutes(c, low), minutes(c, json_object_get(x, "left_high")));
+		putchar('\n');
+	}
+	x = json_object_get(r, "forecast");
+	if (json_is_object(x))
+		printf("    downtime if you cut over now: %s\n", cli_get(c, x, "text"));
+}
+
 static void
 print_run(const struct cli *c, json_t *r)
 {
@@ -184,6 +215,7 @@ print_run(const struct cli *c, json_t *r)
 		printf("    %-10s %-10s at %s\n", cli_get(c, x, "target"), cli_get(c, x, "state"), cli_get(c, x, "redo_start_lsn"));
 	json_array_foreach(json_object_get(r, "restored"), i, x)
 		printf("    restored   %s\n", cli_text(c, json_string_value(x)));
+	print_running(c, r);
 	print_plan(c, r);
 	json_array_foreach(json_object_get(r, "gates"), i, x)
 		printf("    gate %-18s %s%s\n", cli_get(c, x, "name"), json_is_true(json_object_get(x, "open")) ? "open" : "closed: ",

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "restore/actions.h"
 #include "restore/target.h"
+#include "restore/watch.h"
 #include "restore/worker.h"
 
 /*
@@ -22,7 +23,7 @@
  * out what people asked for and wakes the workers.
  */
 
-enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, POLL_MS = 500 };
+enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, WATCH_SECONDS = 2, POLL_MS = 500 };
 
 static struct worker worker;
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -136,6 +137,23 @@ probe(void *ctx)
 	return NULL;
 }
 
+static void *
+watch(void *ctx)
+{
+	struct db *db = connection("landfall-restore watch");
+	struct watch *w = watch_new(NULL, worker.config, worker.id);
+
+	(void)ctx;
+	while (!atomic_load(&worker.stop)) {
+		watch_turn(w, db);
+		for (int i = 0; i < WATCH_SECONDS * 4 && !atomic_load(&worker.stop); i++)
+			usleep(250000);
+	}
+	talloc_free(w);
+	talloc_free(db);
+	return NULL;
+}
+
 static bool
 new_id(char id[static 40], struct err *err)
 {
@@ -222,7 +240,7 @@ int
 main(int argc, char **argv)
 {
 	const char *config = NULL, *ready = NULL;
-	pthread_t threads[WORKER_THREADS + 2];
+	pthread_t threads[WORKER_THREADS + 3];
 	struct err err = { 0 };
 	int opt, n;
 
@@ -246,8 +264,8 @@ main(int argc, char **argv)
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 	n = worker.config->restore.workers;
 	n = n < 1 ? 4 : n > WORKER_THREADS ? WORKER_THREADS : n;
-	for (int i = 0; i < n + 2; i++)
-		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : work, (void *)(intptr_t)i) != 0) {
+	for (int i = 0; i < n + 3; i++)
+		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : i == n + 2 ? watch : work, (void *)(intptr_t)i) != 0) {
 			log_error("cannot start a thread", NULL);
 			return 1;
 		}
