@@ -1,430 +1,446 @@
-#include "common/plan.h"
+#include "common/plan_parts.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* One way through the sets: a base (or what the target already has), perhaps a differential, then logs. */
-struct way {
-	const struct plan_set *full, *diff;
-	const struct plan_set **logs;
-	size_t n_logs;
-	struct lsn end;
-	struct guid fork;
-	bool stopped; /* the last log contains the point to stop at */
-	bool reached_last;
+/*
+ * The way is the shortest one through a graph: a node is what the database would be after a set, at an LSN on a fork. Ways
+ * begin at a full, at a full with one of its differentials, or at what the target has already; every log leads from each
+ * state that it fits on to one state of its own. A differential is cumulative, so logs before it never help, and the
+ * beginnings are few. All states that a log fits on lie in one range of LSNs on a fork and below its LastLSN: logs
+ * looked at in the order of their ends find the cheapest of these in a tree over (fork, LSN) in log n looks. No way is
+ * walked twice, whatever is sent.
+ */
+
+enum { PRICE_MAX = 1 << 30 }; /* a size comes from a header: sums of it stay far from overflow */
+
+struct node {
+	const struct plan_set *set; /* NULL: the database as it is */
+	struct lsn end, start;      /* where it leads, and from where logs are rolled forward */
+	size_t fork;
+	const struct node *from;
+	uint64_t cost;
+	unsigned steps;
+	bool reached;
 };
 
-struct planner {
-	TALLOC_CTX *mem;
-	const struct plan_set *sets;
+struct graph {
+	const struct planner *p;
+	struct node *nodes; /* by fork, then by end */
 	size_t n;
-	struct guid family;
-	const struct plan_now *now;
-	const struct plan_goal *goal;
+	size_t *begins;     /* where a fork's nodes begin; one more than there are forks */
+	const struct node **tree;
 };
 
-static const char *const reason_words[] = {
-	[PLAN_COVERED_BY_DIFFERENTIAL] = "covered-by-differential",
-	[PLAN_COVERED_BY_LATER_FULL] = "covered-by-later-full",
-	[PLAN_OLDER_THAN_BASE] = "older-than-base",
-	[PLAN_NO_BASE] = "no-base",
-	[PLAN_DUPLICATE] = "duplicate",
-	[PLAN_OTHER_FAMILY] = "other-family",
-	[PLAN_OTHER_FORK] = "other-fork",
-	[PLAN_BEYOND_STOP] = "beyond-stop",
-	[PLAN_AFTER_GAP] = "after-gap",
-	[PLAN_INCOMPLETE_STRIPE] = "incomplete-stripe",
-	[PLAN_DAMAGED] = "damaged",
-	[PLAN_RESTORED] = "restored",
-};
+/* ---- predicates ------------------------------------------------------------------------------------------- */
 
-const char *
-plan_reason_word(enum plan_reason reason)
+bool
+plan_is_ours(const struct planner *p, const struct plan_set *s)
 {
-	return reason_words[reason];
+	return guid_equal(s->family, p->family) && !s->duplicate;
 }
 
-static bool
-is_usable(const struct planner *p, const struct plan_set *s)
+bool
+plan_is_usable(const struct planner *p, const struct plan_set *s)
 {
-	return guid_equal(s->family, p->family) && s->complete && !s->damaged && !s->duplicate;
+	return plan_is_ours(p, s) && s->complete && !s->damaged;
 }
 
-/* A full or differential must be finished before the point to stop at; a log may span it. */
-static bool
-is_before_stop(const struct planner *p, const struct plan_set *s)
+/* A full or differential must be finished before the point to stop at (4338); a log may span it. */
+bool
+plan_is_before_stop(const struct planner *p, const struct plan_set *s)
 {
-	return p->goal->stop_at.year == 0 || bak_date_compare(s->finish, p->goal->stop_at) <= 0;
+	return p->goal->stop_at.year == 0 || (s->finish.year != 0 && bak_date_compare(s->finish, p->goal->stop_at) <= 0);
 }
 
 /* Nothing beyond the tail is ever planned: its LastLSN is the end of the database's life at the source. */
-static const struct plan_set *
-find_last(const struct planner *p)
+bool
+plan_is_beyond_last(const struct planner *p, const struct plan_set *s)
 {
-	for (size_t i = 0; p->goal->last != 0 && i < p->n; i++)
-		if (p->sets[i].id == p->goal->last)
-			return &p->sets[i];
+	return p->last != NULL && lsn_compare(s->last_lsn, p->last->last_lsn) > 0;
+}
+
+bool
+plan_holds_stop(const struct planner *p, const struct plan_set *s)
+{
+	return p->goal->stop_at.year != 0 && bak_date_compare(s->finish, p->goal->stop_at) >= 0;
+}
+
+bool
+plan_cannot_stop_in(const struct planner *p, const struct plan_set *s)
+{
+	/* Its very end can be had: the log as a whole. */
+	return s->bulk_logged && p->goal->stop_at.year != 0 && bak_date_compare(s->finish, p->goal->stop_at) > 0;
+}
+
+/*
+ * sys.master_files has it that first_fork_guid of the next log must match redo_start_fork_guid. That is the rule for a
+ * log within one fork. One that spans a fork point goes on from the old fork up to that point, and from the new one
+ * behind it: else the first log after restoring a database and taking a full of it would fit on nothing.
+ */
+bool
+plan_is_on_path(const struct plan_set *s, struct lsn redo, struct guid fork)
+{
+	if (guid_equal(s->first_fork, fork) &&
+	    (guid_equal(s->first_fork, s->fork) || lsn_is_null(s->fork_point) || lsn_compare(redo, s->fork_point) <= 0))
+		return true;
+	return guid_equal(s->fork, fork) && (lsn_is_null(s->fork_point) || lsn_compare(redo, s->fork_point) >= 0);
+}
+
+const struct plan_set *
+plan_base(const struct planner *p, struct guid base)
+{
+	size_t low = 0, high = p->n_fulls;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = memcmp(p->fulls[mid]->backup_set_guid.b, base.b, sizeof(base.b));
+
+		++*p->looks;
+		if (c == 0)
+			return p->fulls[mid];
+		if (c < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
 	return NULL;
 }
 
-static const struct plan_set *
-next_log(const struct planner *p, struct lsn redo, struct guid fork, const struct plan_set *last)
+/*
+ * After logs, too, a later differential of the same full is taken: it is how a broken log shipping or mirroring copy is
+ * caught up. Some tools refuse it (dbatools among them), SQL Server does not. On another path it would lay pages over
+ * changes that it knows nothing of; directly on its base there are none.
+ */
+bool
+plan_differential_fits_now(const struct planner *p, const struct plan_set *diff)
 {
-	const struct plan_set *best = NULL;
+	const struct plan_now *now = p->now;
+	const struct plan_set *base;
 
+	if (guid_is_null(now->base) || !guid_equal(diff->differential_base, now->base) || lsn_compare(diff->last_lsn, now->redo) <= 0)
+		return false;
+	base = plan_base(p, now->base);
+	return plan_is_on_path(diff, now->redo, now->fork) || (base != NULL && lsn_compare(base->last_lsn, now->redo) == 0);
+}
+
+/* ---- the graph -------------------------------------------------------------------------------------------- */
+
+static uint64_t
+price_of(const struct planner *p, const struct plan_set *s)
+{
+	uint64_t bytes = p->by_bytes ? s->bytes / PLAN_STEP_BYTES : 0;
+
+	return 1 + (bytes < PRICE_MAX ? bytes : PRICE_MAX);
+}
+
+static struct node
+begin_at(const struct planner *p, const struct plan_set *full)
+{
+	return (struct node){ .set = full, .end = full->last_lsn, .start = full->last_lsn, .fork = forks_index(p->forks, full->fork, p->looks),
+		.cost = price_of(p, full), .steps = 1, .reached = true };
+}
+
+static bool
+may_be_used(const struct planner *p, const struct plan_set *s)
+{
+	return plan_is_usable(p, s) && !plan_is_beyond_last(p, s) && !guid_is_null(s->fork) &&
+	       (s->type == BAK_LOG ? !plan_cannot_stop_in(p, s) : plan_is_before_stop(p, s));
+}
+
+/* A differential's way begins at its base, which is not a node of its own then: its price is in this one's. */
+static bool
+add_differential(struct graph *g, const struct plan_set *diff)
+{
+	const struct planner *p = g->p;
+	const struct plan_set *full = p->now->absent ? plan_base(p, diff->differential_base) : NULL;
+	struct node n;
+
+	if (p->now->absent ? full == NULL || !may_be_used(p, full) : !plan_differential_fits_now(p, diff))
+		return false;
+	n = full != NULL ? begin_at(p, full) : (struct node){ .reached = true };
+	if (full != NULL && lsn_compare(diff->last_lsn, full->last_lsn) <= 0)
+		return false;
+	n.set = diff;
+	n.end = n.start = diff->last_lsn;
+	n.fork = forks_index(p->forks, diff->fork, p->looks);
+	n.cost += price_of(p, diff);
+	n.steps++;
+	g->nodes[g->n++] = n;
+	return true;
+}
+
+static void
+add_nodes(struct graph *g)
+{
+	const struct planner *p = g->p;
+
+	g->nodes = talloc_array(p->mem, struct node, p->n + 1);
+	if (!p->now->absent)
+		g->nodes[g->n++] = (struct node){ .end = p->now->redo, .start = p->now->redo, .fork = forks_index(p->forks, p->now->fork, p->looks), .reached = true };
 	for (size_t i = 0; i < p->n; i++) {
 		const struct plan_set *s = &p->sets[i];
 
-		if (s->type != BAK_LOG || !is_usable(p, s) || !guid_equal(s->first_fork, fork))
+		if (!may_be_used(p, s))
 			continue;
-		if (lsn_compare(s->first_lsn, redo) > 0 || lsn_compare(redo, s->last_lsn) >= 0)
-			continue;
-		if (last != NULL && lsn_compare(s->last_lsn, last->last_lsn) > 0)
-			continue;
-		/* A log that spans more makes the others superfluous (a copy-only log, one sent again). */
-		if (best == NULL || lsn_compare(s->last_lsn, best->last_lsn) > 0)
-			best = s;
+		if (s->type == BAK_FULL && p->now->absent)
+			g->nodes[g->n++] = begin_at(p, s);
+		else if (s->type == BAK_DIFFERENTIAL)
+			add_differential(g, s);
+		else if (s->type == BAK_LOG)
+			g->nodes[g->n++] = (struct node){ .set = s, .end = s->last_lsn, .fork = forks_index(p->forks, s->fork, p->looks) };
+	}
+}
+
+static int
+by_fork_and_end(const void *a, const void *b, void *looks)
+{
+	const struct node *x = a, *y = b;
+
+	++*(size_t *)looks;
+	return x->fork != y->fork ? (x->fork < y->fork ? -1 : 1) : lsn_compare(x->end, y->end);
+}
+
+static int
+by_end(const void *a, const void *b, void *looks)
+{
+	const struct node *const *x = a, *const *y = b;
+
+	++*(size_t *)looks;
+	return lsn_compare((*x)->end, (*y)->end);
+}
+
+/* Cheaper, then shorter, then with less to roll forward; the id last, so that the order of arrival says nothing. */
+static int
+compare_price(const struct node *a, const struct node *b)
+{
+	int newer = lsn_compare(b->start, a->start);
+
+	if (a->cost != b->cost)
+		return a->cost < b->cost ? -1 : 1;
+	if (a->steps != b->steps)
+		return a->steps < b->steps ? -1 : 1;
+	if (newer != 0 || a->set == NULL || b->set == NULL)
+		return newer;
+	return a->set->id < b->set->id ? -1 : a->set->id > b->set->id;
+}
+
+static const struct node *
+cheaper(const struct graph *g, const struct node *a, const struct node *b)
+{
+	if (a == NULL || b == NULL)
+		return a == NULL ? b : a;
+	++*g->p->looks;
+	return compare_price(a, b) <= 0 ? a : b;
+}
+
+static void
+put(struct graph *g, const struct node *n)
+{
+	size_t at = (size_t)(n - g->nodes) + g->n;
+
+	for (g->tree[at] = n; at > 1; at /= 2)
+		g->tree[at / 2] = cheaper(g, g->tree[at], g->tree[at ^ 1]);
+}
+
+/* The first node of a fork whose end is not below lsn (not at it either, when beyond). */
+static size_t
+first_at(const struct graph *g, size_t fork, struct lsn lsn, bool beyond)
+{
+	size_t low = g->begins[fork], high = g->begins[fork + 1];
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = lsn_compare(g->nodes[mid].end, lsn);
+
+		++*g->p->looks;
+		if (c < 0 || (beyond && c == 0))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* The cheapest reached node of a fork between two LSNs, upper alone excluded (or not, when it may be hit). */
+static const struct node *
+cheapest(const struct graph *g, size_t fork, struct lsn from, struct lsn upper, bool hit)
+{
+	const struct node *best = NULL;
+	size_t low, high;
+
+	if (fork >= g->p->forks->n)
+		return NULL;
+	low = first_at(g, fork, from, false) + g->n;
+	high = first_at(g, fork, upper, hit) + g->n;
+	for (; low < high; low /= 2, high /= 2) {
+		if (low & 1)
+			best = cheaper(g, best, g->tree[low++]);
+		if (high & 1)
+			best = cheaper(g, best, g->tree[--high]);
 	}
 	return best;
 }
 
+static struct lsn
+greater(struct lsn a, struct lsn b)
+{
+	return lsn_compare(a, b) >= 0 ? a : b;
+}
+
+/* Where the log can best be applied to; the rule of plan_is_on_path as two ranges. */
+static const struct node *
+best_before(const struct graph *g, const struct plan_set *log)
+{
+	size_t first = forks_index(g->p->forks, log->first_fork, g->p->looks), fork = forks_index(g->p->forks, log->fork, g->p->looks);
+	bool ends_at_point = !lsn_is_null(log->fork_point) && lsn_compare(log->fork_point, log->last_lsn) < 0;
+	const struct node *old;
+
+	if (first == fork)
+		return cheapest(g, fork, log->first_lsn, log->last_lsn, false);
+	old = cheapest(g, first, log->first_lsn, ends_at_point ? log->fork_point : log->last_lsn, ends_at_point);
+	return cheaper(g, old, cheapest(g, fork, greater(log->first_lsn, log->fork_point), log->last_lsn, false));
+}
+
 static void
-walk_logs(const struct planner *p, struct way *w)
+walk(struct graph *g)
 {
-	const struct plan_set *log, *last = find_last(p);
-	size_t room = 0;
+	struct node **order = talloc_array(g->p->mem, struct node *, g->n);
 
-	w->reached_last = last != NULL && lsn_compare(w->end, last->last_lsn) == 0;
-	while (!w->stopped && (log = next_log(p, w->end, w->fork, last)) != NULL) {
-		/* A log that begins after the point has nothing to give. */
-		if (p->goal->stop_at.year != 0 && bak_date_compare(log->start, p->goal->stop_at) > 0 &&
-		    w->n_logs > 0 && bak_date_compare(w->logs[w->n_logs - 1]->finish, p->goal->stop_at) >= 0)
-			break;
-		if (w->n_logs == room) {
-			room = room == 0 ? 16 : room * 2;
-			w->logs = talloc_realloc(p->mem, w->logs, const struct plan_set *, room);
-		}
-		w->logs[w->n_logs++] = log;
-		w->end = log->last_lsn;
-		w->fork = log->fork;
-		w->stopped = p->goal->stop_at.year != 0 && bak_date_compare(log->finish, p->goal->stop_at) >= 0;
-		w->reached_last = log == last;
+	for (size_t i = 0; i < g->n; i++) {
+		order[i] = &g->nodes[i];
+		if (g->nodes[i].reached)
+			put(g, &g->nodes[i]);
 	}
+	qsort_r(order, g->n, sizeof(*order), by_end, g->p->looks);
+	for (size_t i = 0; i < g->n; i++) {
+		struct node *n = order[i];
+
+		if (n->reached || (n->from = best_before(g, n->set)) == NULL)
+			continue;
+		n->cost = n->from->cost + price_of(g->p, n->set);
+		n->steps = n->from->steps + 1;
+		n->start = n->from->start;
+		n->reached = true;
+		if (!plan_holds_stop(g->p, n->set)) /* nothing goes on from there */
+			put(g, n);
+	}
+	talloc_free(order);
 }
 
-static size_t
-steps_of(const struct way *w)
-{
-	return w->n_logs + (w->full != NULL) + (w->diff != NULL);
-}
-
-/* Further beats shorter beats newer. */
 static bool
-is_better(const struct way *a, const struct way *b)
+is_stopped(const struct planner *p, const struct node *n)
 {
+	return n->set != NULL && n->set->type == BAK_LOG && plan_holds_stop(p, n->set);
+}
+
+static bool
+is_at_last(const struct planner *p, const struct node *n)
+{
+	return p->last != NULL && (n->set == p->last || (lsn_compare(n->end, p->last->last_lsn) == 0 && n->fork < p->forks->n &&
+	                                                 guid_equal(p->forks->guid[n->fork], p->last->fork)));
+}
+
+static bool
+is_better(const struct planner *p, const struct node *a, const struct node *b)
+{
+	unsigned deep_a = a->fork < p->forks->n ? p->forks->depth[a->fork] : 0, deep_b = b->fork < p->forks->n ? p->forks->depth[b->fork] : 0;
 	int c = lsn_compare(a->end, b->end);
 
-	if (a->reached_last != b->reached_last)
-		return a->reached_last;
-	if (c != 0)
-		return c > 0;
-	if (steps_of(a) != steps_of(b))
-		return steps_of(a) < steps_of(b);
-	return a->full != NULL && b->full != NULL && lsn_compare(a->full->last_lsn, b->full->last_lsn) > 0;
+	if (is_at_last(p, a) != is_at_last(p, b))
+		return is_at_last(p, a);
+	if (is_stopped(p, a) != is_stopped(p, b))
+		return is_stopped(p, a);
+	if (is_stopped(p, a)) {
+		int sooner = bak_date_compare(a->set->finish, b->set->finish);
+
+		return sooner != 0 ? sooner < 0 : compare_price(a, b) < 0;
+	}
+	if (deep_a != deep_b)
+		return deep_a > deep_b;
+	return c != 0 ? c > 0 : compare_price(a, b) < 0;
 }
 
-static bool
-is_beyond_last(const struct planner *p, const struct plan_set *s)
+/* The end of the best way, or NULL when there is none. */
+static const struct node *
+find_way(const struct planner *p)
 {
-	const struct plan_set *last = find_last(p);
+	struct graph g = { .p = p };
+	const struct node *best = NULL;
 
-	return last != NULL && lsn_compare(s->last_lsn, last->last_lsn) > 0;
+	add_nodes(&g);
+	qsort_r(g.nodes, g.n, sizeof(*g.nodes), by_fork_and_end, p->looks);
+	g.begins = talloc_zero_array(p->mem, size_t, p->forks->n + 2);
+	for (size_t i = 0; i < g.n; i++)
+		g.begins[g.nodes[i].fork + 1] = i + 1;
+	for (size_t i = 1; i <= p->forks->n; i++)
+		if (g.begins[i] < g.begins[i - 1])
+			g.begins[i] = g.begins[i - 1];
+	g.tree = talloc_zero_array(p->mem, const struct node *, 2 * g.n + 2);
+	walk(&g);
+	for (size_t i = 0; i < g.n; i++)
+		if (g.nodes[i].reached && (best == NULL || is_better(p, &g.nodes[i], best)))
+			best = &g.nodes[i];
+	return best;
 }
 
-/* From a base: alone with its logs, and through each of its differentials. */
+/* ---- the plan --------------------------------------------------------------------------------------------- */
+
+static int
+by_guid(const void *a, const void *b, void *looks)
+{
+	const struct plan_set *const *x = a, *const *y = b;
+
+	++*(size_t *)looks;
+	return memcmp((*x)->backup_set_guid.b, (*y)->backup_set_guid.b, sizeof((*x)->backup_set_guid.b));
+}
+
 static void
-try_base(const struct planner *p, const struct plan_set *full, struct guid base, struct lsn redo,
-         struct guid fork, struct way *best, bool *found)
+prepare(struct planner *p)
 {
-	for (size_t i = 0; i <= p->n; i++) {
-		const struct plan_set *diff = i == p->n ? NULL : &p->sets[i];
-		struct way w = { .full = full, .end = redo, .fork = fork };
-
-		if (diff != NULL) {
-			if (diff->type != BAK_DIFFERENTIAL || !is_usable(p, diff) || guid_is_null(base) ||
-			    !guid_equal(diff->differential_base, base) || !is_before_stop(p, diff) ||
-			    lsn_compare(diff->last_lsn, redo) <= 0 || is_beyond_last(p, diff))
-				continue;
-			w.diff = diff;
-			w.end = diff->last_lsn;
-			w.fork = diff->fork;
-		}
-		walk_logs(p, &w);
-		if (!*found || is_better(&w, best))
-			*best = w;
-		*found = true;
-	}
-}
-
-static bool
-find_way(const struct planner *p, struct way *best)
-{
-	bool found = false;
-
-	if (!p->now->absent) {
-		try_base(p, NULL, p->now->base, p->now->redo, p->now->fork, best, &found);
-		return found;
-	}
+	p->forks = forks_of(p->mem, p->sets, p->n, p->family, p->now->absent ? (struct guid){ { 0 } } : p->now->fork, p->looks);
+	p->fulls = talloc_array(p->mem, const struct plan_set *, p->n + 1);
+	p->by_bytes = true;
 	for (size_t i = 0; i < p->n; i++) {
 		const struct plan_set *s = &p->sets[i];
 
-		if (s->type == BAK_FULL && is_usable(p, s) && is_before_stop(p, s) && !is_beyond_last(p, s))
-			try_base(p, s, s->backup_set_guid, s->last_lsn, s->fork, best, &found);
+		if (p->goal->last != 0 && s->id == p->goal->last)
+			p->last = s;
+		if (!plan_is_usable(p, s))
+			continue;
+		p->by_bytes = p->by_bytes && s->bytes != 0;
+		if (s->type == BAK_FULL)
+			p->fulls[p->n_fulls++] = s;
 	}
-	return found;
+	qsort_r(p->fulls, p->n_fulls, sizeof(*p->fulls), by_guid, p->looks);
 }
 
 static void
 add_step(struct plan *plan, const struct plan_set *set, struct bak_date stop_at)
 {
-	plan->steps = talloc_realloc(plan, plan->steps, struct plan_step, plan->n_steps + 1);
-	plan->steps[plan->n_steps++] = (struct plan_step){ set, set->type == BAK_LOG ? stop_at
-	                                                                             : (struct bak_date){ 0 } };
+	bool may_stop = set->type == BAK_LOG && !set->bulk_logged;
+
+	plan->steps[plan->n_steps++] = (struct plan_step){ set, may_stop ? stop_at : (struct bak_date){ 0 } };
 }
 
-static bool
-is_step(const struct plan *plan, const struct plan_set *set)
-{
-	for (size_t i = 0; i < plan->n_steps; i++)
-		if (plan->steps[i].set == set)
-			return true;
-	return false;
-}
-
-static const char *
-first_file(const struct plan_set *s)
-{
-	return s->n_files == 0 ? "a backup" : s->files[0];
-}
-
-/* The earliest thing that lies wholly beyond the end of the way: what the missing backup must reach to. */
-static const struct plan_set *
-beyond(const struct planner *p, struct lsn end)
-{
-	const struct plan_set *first = NULL;
-
-	for (size_t i = 0; i < p->n; i++) {
-		const struct plan_set *s = &p->sets[i];
-
-		if (s->type != BAK_LOG || !guid_equal(s->family, p->family) || s->duplicate)
-			continue;
-		if (lsn_compare(s->last_lsn, end) <= 0 || is_beyond_last(p, s))
-			continue;
-		if (first == NULL || lsn_compare(s->first_lsn, first->first_lsn) < 0)
-			first = s;
-	}
-	return first;
-}
-
+/* From its end back to its beginning: logs, then the differential with its full in one. */
 static void
-add_gap(struct plan *plan, struct plan_gap gap)
+add_steps(const struct planner *p, struct plan *plan, const struct node *end)
 {
-	plan->gaps = talloc_realloc(plan, plan->gaps, struct plan_gap, plan->n_gaps + 1);
-	plan->gaps[plan->n_gaps++] = gap;
-}
+	const struct plan_set **back = talloc_array(p->mem, const struct plan_set *, end->steps + 1);
+	size_t n = 0;
 
-static const struct plan_set *
-last_applied(const struct planner *p, const struct plan *plan)
-{
-	const struct plan_set *best = NULL;
-
-	if (plan->n_steps > 0)
-		return plan->steps[plan->n_steps - 1].set;
-	for (size_t i = 0; i < p->n; i++) {
-		const struct plan_set *s = &p->sets[i];
-
-		if (guid_equal(s->family, p->family) && lsn_compare(s->last_lsn, plan->ends_at) == 0 &&
-		    (best == NULL || bak_date_compare(s->finish, best->finish) < 0))
-			best = s;
+	for (const struct node *at = end; at != NULL && at->set != NULL; at = at->from) {
+		back[n++] = at->set;
+		if (at->set->type == BAK_DIFFERENTIAL && p->now->absent)
+			back[n++] = plan_base(p, at->set->differential_base);
 	}
-	return best;
-}
-
-/*
- * In the customer's words: what is missing, from which server, between which two times. The other
- * causes than a file not sent are named because they are what support calls are about.
- */
-static void
-name_gap(const struct planner *p, struct plan *plan, const struct plan_set *next)
-{
-	const struct plan_set *prev = last_applied(p, plan);
-	struct plan_gap gap = { .needed = plan->ends_at, .next = next->first_lsn, .server = next->server,
-		                .before = next->start };
-	const char *cause;
-
-	if (prev != NULL)
-		gap.after = prev->finish;
-	if (lsn_compare(next->first_lsn, plan->ends_at) <= 0) {
-		/* LSNs fit, so it is the fork, a stripe or damage that stops us. */
-		cause = !next->complete ? "its file is there but a stripe is missing"
-		        : next->damaged ? "its file is there but damaged: send it again"
-		                        : "the source was restored or reverted in between: send a new full backup";
-		gap.next = next->last_lsn;
-		gap.before = next->finish;
-	} else {
-		cause = "send it, or a differential backup taken later; if another tool took it, its file lies there";
-	}
-	gap.text = talloc_asprintf(plan,
-		"the log backup of [%s] that contains LSN %s is missing: it was taken on %s between %s (end of %s) "
-		"and %s (%s of %s), up to LSN %s; %s",
-		next->database, lsn_text(gap.needed).s, gap.server,
-		gap.after.year == 0 ? "an unknown time" : bak_date_text(gap.after).s,
-		prev == NULL ? "what is restored" : first_file(prev), bak_date_text(gap.before).s,
-		lsn_compare(next->first_lsn, plan->ends_at) <= 0 ? "end" : "start", first_file(next),
-		lsn_text(gap.next).s, cause);
-	add_gap(plan, gap);
-}
-
-/* No full to begin with: say which one the backups that are there ask for. */
-static void
-name_missing_base(const struct planner *p, struct plan *plan)
-{
-	const struct plan_set *first = NULL;
-	struct plan_gap gap = { 0 };
-	const char *why = "no full backup is here yet";
-
-	for (size_t i = 0; i < p->n; i++) {
-		const struct plan_set *s = &p->sets[i];
-
-		if (!guid_equal(s->family, p->family))
-			continue;
-		if (s->type == BAK_FULL && !s->complete)
-			why = "the full backup is not complete";
-		else if (s->type == BAK_FULL && s->damaged)
-			why = "the full backup is damaged";
-		else if (s->type == BAK_FULL)
-			why = "no full backup was finished before the point to stop at";
-		if (first == NULL || lsn_compare(s->first_lsn, first->first_lsn) < 0)
-			first = s;
-	}
-	if (first == NULL)
-		return;
-	gap = (struct plan_gap){ .needed = first->first_lsn, .before = first->start, .server = first->server };
-	if (first->type == BAK_DIFFERENTIAL)
-		gap.text = talloc_asprintf(plan, "%s: the differential %s needs the full backup of [%s] whose set is %s, taken "
-			"on %s before %s", why, first_file(first), first->database,
-			guid_text(first->differential_base).s, first->server, bak_date_text(first->start).s);
-	else
-		gap.text = talloc_asprintf(plan, "%s: send a full backup of [%s] taken on %s; the earliest backup here begins at "
-			"LSN %s (%s)", why, first->database, first->server, lsn_text(first->first_lsn).s,
-			bak_date_text(first->start).s);
-	add_gap(plan, gap);
-}
-
-/* The full a differential wants, when it is here and may be used. */
-static bool
-has_base(const struct planner *p, const struct plan_set *diff)
-{
-	if (!p->now->absent && guid_equal(p->now->base, diff->differential_base))
-		return true;
-	for (size_t i = 0; i < p->n; i++)
-		if (p->sets[i].type == BAK_FULL && is_usable(p, &p->sets[i]) &&
-		    guid_equal(p->sets[i].backup_set_guid, diff->differential_base))
-			return true;
-	return false;
-}
-
-static const struct plan_set *
-step_of(const struct plan *plan, enum bak_type type)
-{
-	for (size_t i = 0; i < plan->n_steps; i++)
-		if (plan->steps[i].set->type == type)
-			return plan->steps[i].set;
-	return NULL;
-}
-
-static struct plan_unused
-unused(const struct plan_set *s, enum plan_reason reason, const char *text)
-{
-	return (struct plan_unused){ s, reason, text };
-}
-
-static struct plan_unused
-why_log_unused(const struct planner *p, const struct plan *plan, const struct plan_set *s)
-{
-	const struct plan_set *full = step_of(plan, BAK_FULL), *diff = step_of(plan, BAK_DIFFERENTIAL);
-
-	if (full == NULL && p->now->absent)
-		return unused(s, PLAN_NO_BASE, "there is no full backup it could be applied to");
-	if (full != NULL && lsn_compare(s->last_lsn, full->last_lsn) <= 0)
-		return unused(s, PLAN_OLDER_THAN_BASE, talloc_asprintf(plan,
-			"it ends at LSN %s, before the full backup %s ends", lsn_text(s->last_lsn).s, first_file(full)));
-	if (diff != NULL && lsn_compare(s->last_lsn, diff->last_lsn) <= 0)
-		return unused(s, PLAN_COVERED_BY_DIFFERENTIAL, talloc_asprintf(plan,
-			"all that it contains is in the differential %s", first_file(diff)));
-	if (lsn_compare(s->last_lsn, plan->ends_at) <= 0) {
-		if (!p->now->absent && lsn_compare(s->last_lsn, p->now->redo) <= 0)
-			return unused(s, PLAN_RESTORED, "the database already contains it");
-		return unused(s, PLAN_DUPLICATE, "all that it contains is in other logs that are restored");
-	}
-	if (is_beyond_last(p, s))
-		return unused(s, PLAN_BEYOND_STOP, "it was taken after the last log of the migration");
-	if (p->goal->stop_at.year != 0 && plan->n_gaps == 0)
-		return unused(s, PLAN_BEYOND_STOP, "it lies beyond the point to stop at");
-	if (lsn_compare(s->first_lsn, plan->ends_at) <= 0)
-		return unused(s, PLAN_OTHER_FORK, "it belongs to another recovery fork: the source was restored in between");
-	return unused(s, PLAN_AFTER_GAP, talloc_asprintf(plan, "it begins at LSN %s and the chain is broken at %s",
-		lsn_text(s->first_lsn).s, lsn_text(plan->ends_at).s));
-}
-
-static struct plan_unused
-why_unused(const struct planner *p, const struct plan *plan, const struct plan_set *s)
-{
-	const struct plan_set *full = step_of(plan, BAK_FULL);
-
-	if (!guid_equal(s->family, p->family))
-		return unused(s, PLAN_OTHER_FAMILY, talloc_asprintf(plan, "it is a backup of another database ([%s], family %s)",
-			s->database, guid_text(s->family).s));
-	if (s->duplicate)
-		return unused(s, PLAN_DUPLICATE, "the same backup set is here under another name");
-	if (s->damaged)
-		return unused(s, PLAN_DAMAGED, s->damage == NULL ? "it is damaged" : s->damage);
-	if (!s->complete)
-		return unused(s, PLAN_INCOMPLETE_STRIPE, talloc_asprintf(plan, "%s is missing",
-			s->missing == NULL ? "a stripe" : s->missing));
-	if (s->type == BAK_LOG)
-		return why_log_unused(p, plan, s);
-	if (!is_before_stop(p, s) || is_beyond_last(p, s))
-		return unused(s, PLAN_BEYOND_STOP, "it was finished after the point to stop at");
-	if (s->type == BAK_DIFFERENTIAL) {
-		if (!has_base(p, s))
-			return unused(s, PLAN_NO_BASE, talloc_asprintf(plan, "its base, the full backup with set %s, is not here",
-				guid_text(s->differential_base).s));
-		if (full != NULL && !guid_equal(s->differential_base, full->backup_set_guid))
-			return unused(s, PLAN_COVERED_BY_LATER_FULL, talloc_asprintf(plan, "it belongs to another full than %s",
-				first_file(full)));
-		if (!p->now->absent && lsn_compare(s->last_lsn, p->now->redo) <= 0)
-			return unused(s, PLAN_RESTORED, "the database already contains what it holds");
-		return unused(s, PLAN_COVERED_BY_DIFFERENTIAL, "a later differential or the logs cover it");
-	}
-	if (s->type == BAK_FULL) {
-		if (!p->now->absent)
-			return unused(s, lsn_compare(s->last_lsn, p->now->redo) <= 0 ? PLAN_RESTORED : PLAN_COVERED_BY_LATER_FULL,
-				"the restore began from another full and goes on");
-		return unused(s, PLAN_COVERED_BY_LATER_FULL, talloc_asprintf(plan, "%s leads to the same end or further in fewer steps",
-			full == NULL ? "another full" : first_file(full)));
-	}
-	return unused(s, PLAN_NO_BASE, "file, filegroup and partial backups are not restored by this process");
-}
-
-static void
-explain_the_rest(const struct planner *p, struct plan *plan)
-{
-	plan->unused = talloc_array(plan, struct plan_unused, p->n);
-	for (size_t i = 0; i < p->n; i++)
-		if (!is_step(plan, &p->sets[i]))
-			plan->unused[plan->n_unused++] = why_unused(p, plan, &p->sets[i]);
+	plan->steps = talloc_array(plan, struct plan_step, n + 1);
+	while (n > 0)
+		add_step(plan, back[--n], p->goal->stop_at);
+	plan->ends_at = end->end;
+	plan->ends_fork = end->fork < p->forks->n ? p->forks->guid[end->fork] : (struct guid){ { 0 } };
 }
 
 struct plan *
@@ -432,36 +448,27 @@ plan_make(TALLOC_CTX *parent, const struct plan_set *sets, size_t n, struct guid
           const struct plan_now *now, const struct plan_goal *goal)
 {
 	struct plan *plan = talloc_zero(parent, struct plan);
-	struct planner p = { talloc_new(plan), sets, n, family, now, goal };
-	const struct plan_set *next, *end = NULL;
-	struct way w = { 0 };
+	struct planner p = { .mem = talloc_new(plan), .sets = sets, .n = n, .family = family, .now = now, .goal = goal, .looks = &plan->looks };
+	const struct node *end;
 
-	if (!find_way(&p, &w)) {
-		name_missing_base(&p, plan);
-		explain_the_rest(&p, plan);
-		talloc_free(p.mem);
-		return plan;
-	}
-	if (w.full != NULL)
-		add_step(plan, w.full, goal->stop_at);
-	if (w.diff != NULL)
-		add_step(plan, w.diff, goal->stop_at);
-	for (size_t i = 0; i < w.n_logs; i++)
-		add_step(plan, w.logs[i], goal->stop_at);
-	plan->ends_at = w.end;
-	plan->ends_fork = w.fork;
-	next = w.stopped ? NULL : beyond(&p, w.end);
-	if (next != NULL)
-		name_gap(&p, plan, next);
-	for (size_t i = 0; i < n; i++)
-		if (sets[i].type == BAK_LOG && guid_equal(sets[i].family, family) &&
-		    lsn_compare(sets[i].last_lsn, plan->ends_at) == 0 && sets[i].tail_norecovery)
-			end = &sets[i];
-	plan->has_tail = end != NULL;
-	plan->complete = plan->n_gaps == 0 && (goal->last == 0 || w.reached_last);
-	explain_the_rest(&p, plan);
+	prepare(&p);
+	end = find_way(&p);
+	if (end != NULL)
+		add_steps(&p, plan, end);
+	for (size_t i = 0; i < n && end != NULL; i++)
+		plan->has_tail = plan->has_tail || (sets[i].type == BAK_LOG && sets[i].tail_norecovery && guid_equal(sets[i].family, family) &&
+			lsn_compare(sets[i].last_lsn, plan->ends_at) == 0 && guid_equal(sets[i].fork, plan->ends_fork));
+	plan_say(&p, plan, end != NULL, end != NULL && is_stopped(&p, end), end != NULL && is_at_last(&p, end));
 	talloc_free(p.mem);
 	return plan;
+}
+
+/* ---- what is asked before there is a plan ------------------------------------------------------------------ */
+
+static bool
+is_sound(const struct plan_set *s)
+{
+	return s->complete && !s->damaged;
 }
 
 struct guid
@@ -474,9 +481,43 @@ plan_choose_family(const struct plan_set *sets, size_t n, const char *database)
 
 		if (s->type != BAK_FULL || (database != NULL && strcasecmp(s->database, database) != 0))
 			continue;
-		if (best == NULL || (s->complete && !s->damaged && (!best->complete || best->damaged)) ||
-		    lsn_compare(s->last_lsn, best->last_lsn) > 0)
+		if (best == NULL || (is_sound(s) != is_sound(best) ? is_sound(s) : lsn_compare(s->last_lsn, best->last_lsn) > 0))
 			best = s;
 	}
 	return best == NULL ? (struct guid){ { 0 } } : best->family;
+}
+
+static bool
+is_left_behind(const struct forks *f, const struct plan_set *tail, const struct plan_now *now, size_t *looks)
+{
+	if (now->absent)
+		return false;
+	return lsn_compare(now->redo, tail->last_lsn) > 0 ||
+	       forks_left(f, forks_index(f, tail->fork, looks), forks_index(f, now->fork, looks));
+}
+
+const struct plan_set *
+plan_tail(const struct plan_set *sets, size_t n, struct guid family, const struct plan_now *now)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const struct plan_set **tails = talloc_array(mem, const struct plan_set *, n + 1), *first = NULL;
+	size_t n_tails = 0, looks = 0;
+	struct forks *f = forks_of(mem, sets, n, family, now->absent ? (struct guid){ { 0 } } : now->fork, &looks);
+	bool *came_back = talloc_zero_array(mem, bool, f->n + 1);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct plan_set *s = &sets[i];
+
+		if (s->type != BAK_LOG || !s->tail_norecovery || s->duplicate || !guid_equal(s->family, family) ||
+		    is_left_behind(f, s, now, &looks))
+			continue;
+		tails[n_tails++] = s;
+		forks_mark_left(f, forks_index(f, s->fork, &looks), came_back);
+	}
+	for (size_t i = 0; i < n_tails; i++)
+		if (!came_back[forks_index(f, tails[i]->fork, &looks)] &&
+		    (first == NULL || lsn_compare(tails[i]->last_lsn, first->last_lsn) < 0))
+			first = tails[i];
+	talloc_free(mem);
+	return first;
 }

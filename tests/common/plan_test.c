@@ -292,6 +292,12 @@ a_log_may_lead_to_another_fork_and_the_next_one_begins_there(void **state)
 	expect(p, "f0 f1 f2");
 	assert_true(guid_equal(p->ends_fork, fork_b));
 	expect_unused(p, "f3", PLAN_OTHER_FORK);
+	/* The source itself left that fork: what it had logged there is history, not a gap. */
+	assert_true(p->complete);
+	talloc_free(p);
+	/* Of another server it says nothing about ours. */
+	s[1].server = "test";
+	p = plan_of(s, 4, absent, (struct plan_goal){ 0 });
 	assert_false(p->complete);
 	talloc_free(p);
 }

@@ -1,0 +1,135 @@
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/plan_parts.h"
+
+/*
+ * A source that was restored or brought back after a tail goes on along another fork, and what was logged on the old one
+ * behind the fork point is history that nobody wants. Which fork came of which only a set that spans two can say; and the
+ * same happens to a copy restored on a test server, whose family is the same. So only a step that one and the same
+ * server took counts.
+ */
+
+enum { FORKS_DEEP = 256 }; /* headers may lie in circles */
+
+static int
+compare(struct guid a, struct guid b)
+{
+	return memcmp(a.b, b.b, sizeof(a.b));
+}
+
+/* Where it is, or where it would be put. */
+static size_t
+place_of(const struct forks *f, struct guid fork, size_t *looks)
+{
+	size_t low = 0, high = f->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		++*looks;
+		if (compare(f->guid[mid], fork) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+size_t
+forks_index(const struct forks *f, struct guid fork, size_t *looks)
+{
+	size_t at = place_of(f, fork, looks);
+
+	return at < f->n && guid_equal(f->guid[at], fork) ? at : f->n;
+}
+
+static void
+add(struct forks *f, struct guid fork, size_t *looks)
+{
+	size_t at = place_of(f, fork, looks);
+
+	if (guid_is_null(fork) || (at < f->n && guid_equal(f->guid[at], fork)))
+		return;
+	memmove(&f->guid[at + 1], &f->guid[at], (f->n - at) * sizeof(fork));
+	f->guid[at] = fork;
+	f->n++;
+}
+
+static bool
+is_same_server(const char *a, const char *b)
+{
+	return a != NULL && b != NULL && strcasecmp(a, b) == 0;
+}
+
+static void
+find_parents(struct forks *f, const struct plan_set *sets, size_t n, struct guid family, size_t *looks)
+{
+	const struct plan_set **newest = talloc_zero_array(f, const struct plan_set *, f->n + 1);
+
+	for (size_t i = 0; i < n; i++) { /* who speaks for a fork: its newest set */
+		size_t at = forks_index(f, sets[i].fork, looks);
+
+		if (guid_equal(sets[i].family, family) && at < f->n &&
+		    (newest[at] == NULL || lsn_compare(sets[i].last_lsn, newest[at]->last_lsn) > 0))
+			newest[at] = &sets[i];
+	}
+	for (size_t i = 0; i < n; i++) {
+		const struct plan_set *s = &sets[i];
+		size_t from, to;
+
+		if (!guid_equal(s->family, family) || guid_equal(s->first_fork, s->fork))
+			continue;
+		from = forks_index(f, s->first_fork, looks);
+		to = forks_index(f, s->fork, looks);
+		if (from < f->n && to < f->n && newest[from] != NULL && is_same_server(newest[from]->server, s->server) &&
+		    from < f->parent[to])
+			f->parent[to] = from;
+	}
+	talloc_free(newest);
+}
+
+struct forks *
+forks_of(TALLOC_CTX *mem, const struct plan_set *sets, size_t n, struct guid family, struct guid extra, size_t *looks)
+{
+	struct forks *f = talloc_zero(mem, struct forks);
+	struct guid seen = extra;
+
+	f->guid = talloc_array(f, struct guid, 2 * n + 1);
+	add(f, extra, looks);
+	for (size_t i = 0; i < n; i++) {
+		if (!guid_equal(sets[i].family, family) || (guid_equal(sets[i].fork, seen) && guid_equal(sets[i].first_fork, seen)))
+			continue;
+		add(f, sets[i].first_fork, looks);
+		add(f, sets[i].fork, looks);
+		seen = sets[i].fork;
+	}
+	f->parent = talloc_array(f, size_t, f->n + 1);
+	f->depth = talloc_zero_array(f, unsigned, f->n + 1);
+	for (size_t i = 0; i < f->n; i++)
+		f->parent[i] = f->n;
+	find_parents(f, sets, n, family, looks);
+	for (size_t i = 0; i < f->n; i++)
+		for (size_t at = f->parent[i]; at < f->n && f->depth[i] < FORKS_DEEP; at = f->parent[at])
+			f->depth[i]++;
+	return f;
+}
+
+bool
+forks_left(const struct forks *f, size_t ancestor, size_t child)
+{
+	if (ancestor >= f->n || child >= f->n || ancestor == child)
+		return false;
+	child = f->parent[child];
+	for (unsigned i = 0; i < FORKS_DEEP && child < f->n && child != ancestor; i++)
+		child = f->parent[child];
+	return child == ancestor;
+}
+
+void
+forks_mark_left(const struct forks *f, size_t fork, bool *left)
+{
+	for (unsigned i = 0; i < FORKS_DEEP && fork < f->n && (fork = f->parent[fork]) < f->n; i++)
+		left[fork] = true;
+}
