@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/source_time.h"
+
 static struct bak_date
 date_of(const char *s)
 {
@@ -95,6 +97,11 @@ read_set(struct chain *c, struct rows *r, size_t i)
 	s->tail_norecovery = (flags & BAK_FLAG_TAIL_NORECOVERY) != 0;
 	s->bulk_logged = (flags & BAK_FLAG_BULK_LOGGED) != 0;
 	s->simple = strcmp(rows_text(r, i, 17), "SIMPLE") == 0;
+	lsn_parse(rows_text(r, i, 20), &s->fork_point);
+	s->bytes = (uint64_t)rows_int(r, i, 21);
+	s->begins_chain = rows_bool(r, i, 22);
+	s->has_zone = !rows_is_null(r, i, 23) && source_zone_is_known((int)rows_int(r, i, 23));
+	s->zone = (int8_t)(s->has_zone ? rows_int(r, i, 23) : 0);
 	s->damaged = rows_bool(r, i, 15) || (flags & BAK_FLAG_DAMAGED) != 0 || password;
 	set_files(c, i, rows_text(r, i, 19), (int)rows_int(r, i, 18));
 	s->damage = password ? "it has a media password" : s->damaged ? "it holds damaged pages" : NULL;
@@ -112,7 +119,9 @@ ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err
 		" s.database_name, s.server_name, s.flags, s.copy_only, s.damaged, s.has_password, s.recovery_model, s.family_count,"
 		/* Of several copies: a sound one, not one that was sent again under its name, the first. */
 		" json_agg(json_build_array(f.family_number, u.name, f.position, u.vault_path, u.id, f.damaged) order by f.family_number, f.damaged,"
-		"  n.newest > u.id, u.id)"
+		"  n.newest > u.id, u.id),"
+		" s.fork_point_lsn, case when s.compressed_size > 0 then s.compressed_size else s.backup_size end,"
+		" s.header->'BeginsLogChain' = 'true', s.header->>'TimeZone'"
 		" from backup_set s join media_family f on f.backup_set = s.id join upload u on u.id = f.upload and u.state = 'arrived'"
 		" join lateral (select max(v.id) newest from media_family g join upload v on v.id = g.upload and v.state = 'arrived'"
 		"  where g.backup_set = s.id and v.name = u.name) n on true"
@@ -242,8 +251,10 @@ is_among(int64_t id, const int64_t *list, size_t n)
 json_t *
 plan_json(const struct plan *todo, const struct plan *whole, const int64_t *restored, size_t n_restored)
 {
-	json_t *o = json_object(), *steps = json_array(), *unused = json_array(), *gaps = json_array();
+	json_t *o = json_object(), *steps = json_array(), *unused = json_array(), *gaps = json_array(), *notes = json_array();
 
+	for (size_t i = 0; i < todo->n_notes; i++)
+		json_array_append_new(notes, json_string(todo->notes[i]));
 	for (size_t i = 0; i < todo->n_steps; i++) {
 		const struct plan_set *s = todo->steps[i].set;
 
@@ -266,6 +277,7 @@ plan_json(const struct plan *todo, const struct plan *whole, const int64_t *rest
 	json_object_set_new(o, "steps", steps);
 	json_object_set_new(o, "unused", unused);
 	json_object_set_new(o, "gaps", gaps);
+	json_object_set_new(o, "notes", notes);
 	json_object_set_new(o, "complete", json_boolean(todo->complete));
 	json_object_set_new(o, "ends_at", lsn_or_null(todo->ends_at));
 	json_object_set_new(o, "has_tail", json_boolean(todo->has_tail));

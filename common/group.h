@@ -16,8 +16,9 @@ struct group_file {
 
 /*
  * One plan_set per backup set (by BackupSetGUID), with the files of its stripes in family order; a file
- * that holds a set which another file already gave comes as a set of its own, marked duplicate. Sets of
- * files that are not whole are marked damaged with the reader's sentence.
+ * that holds a set which another file already gave comes as a set of its own, marked duplicate: of
+ * two copies the whole one counts, else the first. Sets of files that are not whole are marked damaged with
+ * the reader's sentence.
  */
 struct plan_set *group_sets(TALLOC_CTX *parent, const struct group_file *files, size_t n_files, size_t *n);
 

@@ -62,6 +62,7 @@ usage(const struct inspect *in, const char *why, const char *what)
 	fputs("usage: landfall inspect [--json | --columns] [--target RELEASE] FILE...   what is in these backups, and are they sound\n"
 	      "       landfall inspect --chain [--stop-at TIME] [--json] FILE...         in which order they are restored\n"
 	      "  -                  reads from a pipe\n"
+	      "  --stop-at TIME     2026-11-23T05:16:00 as the source's clock showed it, or with a zone behind it (Z, +02:00)\n"
 	      "  --columns          every column of RESTORE LABELONLY, HEADERONLY and FILELISTONLY, and where it comes from\n"
 	      "  --target RELEASE   the server that is to restore them (2019, 15): says what is too new for it\n", stderr);
 	return false;

@@ -8,6 +8,7 @@
 
 #include "common/group.h"
 #include "common/plan.h"
+#include "common/source_time.h"
 #include "common/text.h"
 
 
@@ -42,8 +43,10 @@ unused_json(json_t *files, int position, const char *reason, const char *text)
 static json_t *
 chain_json(const char *database, struct guid family, const struct plan *plan)
 {
-	json_t *o = json_object(), *restore = json_array(), *unused = json_array(), *gaps = json_array();
+	json_t *o = json_object(), *restore = json_array(), *unused = json_array(), *gaps = json_array(), *notes = json_array();
 
+	for (size_t i = 0; i < plan->n_notes; i++)
+		json_array_append_new(notes, json_string(plan->notes[i]));
 	for (size_t i = 0; i < plan->n_steps; i++) {
 		const struct plan_set *s = plan->steps[i].set;
 		json_t *step = json_object();
@@ -75,6 +78,7 @@ chain_json(const char *database, struct guid family, const struct plan *plan)
 	json_object_set_new(o, "restore", restore);
 	json_object_set_new(o, "unused", unused);
 	json_object_set_new(o, "gaps", gaps);
+	json_object_set_new(o, "notes", notes);
 	return o;
 }
 
@@ -94,24 +98,11 @@ print_chain(TALLOC_CTX *mem, const char *database, const struct plan *plan)
 	}
 	for (size_t i = 0; i < plan->n_gaps; i++)
 		printf("  gap: %s\n", text_shown(mem, plan->gaps[i].text));
+	for (size_t i = 0; i < plan->n_notes; i++)
+		printf("  note: %s\n", text_shown(mem, plan->notes[i]));
 	for (size_t i = 0; i < plan->n_unused; i++)
 		printf("  not used: %s: %s: %s\n", plan->unused[i].set->n_files > 0 ? text_shown(mem, plan->unused[i].set->files[0]) : "?",
 		       plan_reason_word(plan->unused[i].reason), text_shown(mem, plan->unused[i].text));
-}
-
-static bool
-parse_date(const char *text, struct bak_date *d)
-{
-	unsigned y, mo, da, h, mi, s = 0;
-	char t;
-
-	if (text == NULL)
-		return true;
-	if (sscanf(text, "%4u-%2u-%2u%c%2u:%2u:%2u", &y, &mo, &da, &t, &h, &mi, &s) < 6 || (t != 'T' && t != ' ') ||
-	    y < 1900 || y > 9999 || mo < 1 || mo > 12 || da < 1 || da > 31 || h > 23 || mi > 59 || s > 59)
-		return false;
-	*d = (struct bak_date){ (uint16_t)y, (uint8_t)mo, (uint8_t)da, (uint8_t)h, (uint8_t)mi, (uint8_t)s };
-	return true;
 }
 
 /*
@@ -124,7 +115,7 @@ struct chains {
 	bool json;
 	const struct plan_set *sets;
 	size_t n;
-	struct plan_goal goal;
+	struct source_point stop;
 	json_t *list;
 	bool complete;
 	bool *taken;
@@ -145,6 +136,8 @@ plan_one(struct chains *c, const char *database, struct guid family, bool with_s
 {
 	struct plan_set *mine = talloc_array(c->mem, struct plan_set, c->n);
 	const struct plan_now now = { .absent = true };
+	struct plan_goal goal = { 0 };
+	struct err err = { 0 };
 	struct plan *plan;
 	size_t n = 0;
 
@@ -158,7 +151,8 @@ plan_one(struct chains *c, const char *database, struct guid family, bool with_s
 		c->taken[i] = true;
 		mine[n++] = *s;
 	}
-	plan = plan_make(c->mem, mine, n, family, &now, &c->goal);
+	source_point_local(&c->stop, c->sets, c->n, family, &goal.stop_at, &err); /* tried for all of them before */
+	plan = plan_make(c->mem, mine, n, family, &now, &goal);
 	c->complete = c->complete && plan->complete;
 	if (c->json)
 		json_array_append_new(c->list, chain_json(database, family, plan));
@@ -205,11 +199,12 @@ inspect_chain(const struct cli *cli, const struct inspected *in, size_t n, const
 	struct group_file *files = talloc_array(mem, struct group_file, n);
 	struct chains c = { .mem = mem, .json = json, .list = json_array(), .complete = true };
 	json_t *out, *orphans = json_array();
+	struct err err = { 0 };
 	bool missing = false;
 	size_t n_files = 0;
 
-	if (!parse_date(stop_at, &c.goal.stop_at))
-		return cli_fail(cli, CLI_USAGE, "--stop-at wants a time such as 2026-11-23T05:16:00, not '%s'", stop_at);
+	if (!source_point_parse(stop_at, &c.stop, &err))
+		return cli_fail(cli, CLI_USAGE, "--stop-at: %s", err.text);
 	for (size_t i = 0; i < n; i++) {
 		const char *why = in[i].bak == NULL ? in[i].trouble : bak_why(in[i].bak);
 
@@ -224,6 +219,13 @@ inspect_chain(const struct cli *cli, const struct inspected *in, size_t n, const
 			printf("not used: %s: damaged: %s\n", text_shown(mem, in[i].name), text_shown(mem, why));
 	}
 	c.sets = group_sets(mem, files, n_files, &c.n);
+	for (size_t i = 0; i < c.n; i++) {
+		struct bak_date local;
+
+		if ((i == 0 || !guid_equal(c.sets[i].family, c.sets[i - 1].family)) &&
+		    !source_point_local(&c.stop, c.sets, c.n, c.sets[i].family, &local, &err))
+			return cli_fail(cli, CLI_USAGE, "--stop-at: %s ([%s])", err.text, c.sets[i].database);
+	}
 	c.taken = talloc_zero_array(mem, bool, c.n);
 	plan_all(&c);
 	add_orphans(&c, orphans);
