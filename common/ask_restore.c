@@ -189,12 +189,19 @@ ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, ordinal from run_replica where run = $1 order by ordinal", db_int(mem, run)))
+	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, ordinal, redo_start_lsn, redo_fork from run_replica where run = $1"
+		" order by ordinal", db_int(mem, run)))
 		return false;
 	*n = rows_count(r);
 	*list = talloc_zero_array(mem, struct restore_replica, *n + 1);
-	for (size_t i = 0; i < *n; i++)
-		(*list)[i] = (struct restore_replica){ rows_text(r, i, 0), rows_text_or_null(r, i, 1), (int)rows_int(r, i, 2) };
+	for (size_t i = 0; i < *n; i++) {
+		struct restore_replica *one = &(*list)[i];
+
+		*one = (struct restore_replica){ .name = rows_text(r, i, 0), .left_out = rows_text_or_null(r, i, 1), .ordinal = (int)rows_int(r, i, 2) };
+		lsn_parse(rows_text(r, i, 3), &one->redo);
+		if (!rows_is_null(r, i, 4))
+			guid_parse(rows_text(r, i, 4), &one->fork);
+	}
 	return true;
 }
 

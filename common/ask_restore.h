@@ -43,7 +43,12 @@ bool ask_waits(struct db *db, const struct restore_run *run, const char *waits_f
 /* One of the cluster's slots; one is kept for cutovers where there is more than one. *who: whom it waits for. */
 bool ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, bool *got, const char **who, struct err *err);
 
-struct restore_replica { const char *name, *left_out; int ordinal; };
+struct restore_replica {
+	const char *name, *left_out;
+	int ordinal;
+	struct lsn redo; /* where it stood when it was last asked; none when nothing was restored */
+	struct guid fork;
+};
 bool ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica **list, size_t *n, struct err *err);
 bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo,
                      struct guid fork, struct err *err);

@@ -108,21 +108,13 @@ plan_base(const struct planner *p, struct guid base)
 	return NULL;
 }
 
-/*
- * After logs, too, a later differential of the same full is taken: it is how a broken log shipping or mirroring copy is
- * caught up. Some tools refuse it (dbatools among them), SQL Server does not. On another path it would lay pages over
- * changes that it knows nothing of; directly on its base there are none.
- */
-bool
-plan_differential_fits_now(const struct planner *p, const struct plan_set *diff)
+/* Nothing but its base lies beneath a differential that is laid over it: then no path can be wrong. */
+static bool
+is_on_base_alone(const struct planner *p, const struct plan_set *diff)
 {
-	const struct plan_now *now = p->now;
-	const struct plan_set *base;
+	const struct plan_set *base = plan_base(p, diff->differential_base);
 
-	if (guid_is_null(now->base) || !guid_equal(diff->differential_base, now->base) || lsn_compare(diff->last_lsn, now->redo) <= 0)
-		return false;
-	base = plan_base(p, now->base);
-	return plan_is_on_path(diff, now->redo, now->fork) || (base != NULL && lsn_compare(base->last_lsn, now->redo) == 0);
+	return base != NULL && lsn_compare(base->last_lsn, p->now->redo) == 0 && lsn_compare(diff->last_lsn, p->now->redo) > 0;
 }
 
 /* ---- the graph -------------------------------------------------------------------------------------------- */
@@ -149,26 +141,43 @@ may_be_used(const struct planner *p, const struct plan_set *s)
 	       (s->type == BAK_LOG ? !plan_cannot_stop_in(p, s) : plan_is_before_stop(p, s));
 }
 
-/* A differential's way begins at its base, which is not a node of its own then: its price is in this one's. */
-static bool
-add_differential(struct graph *g, const struct plan_set *diff)
+/* The full and its differential as one: a beginning. */
+static void
+add_full_with(struct graph *g, const struct plan_set *diff)
 {
-	const struct planner *p = g->p;
-	const struct plan_set *full = p->now->absent ? plan_base(p, diff->differential_base) : NULL;
+	const struct plan_set *full = plan_base(g->p, diff->differential_base);
 	struct node n;
 
-	if (p->now->absent ? full == NULL || !may_be_used(p, full) : !plan_differential_fits_now(p, diff))
-		return false;
-	n = full != NULL ? begin_at(p, full) : (struct node){ .reached = true };
-	if (full != NULL && lsn_compare(diff->last_lsn, full->last_lsn) <= 0)
-		return false;
+	if (full == NULL || !may_be_used(g->p, full) || lsn_compare(diff->last_lsn, full->last_lsn) <= 0)
+		return;
+	n = begin_at(g->p, full);
 	n.set = diff;
 	n.end = n.start = diff->last_lsn;
-	n.fork = forks_index(p->forks, diff->fork, p->looks);
-	n.cost += price_of(p, diff);
+	n.fork = forks_index(g->p->forks, diff->fork, g->p->looks);
+	n.cost += price_of(g->p, diff);
 	n.steps++;
 	g->nodes[g->n++] = n;
-	return true;
+}
+
+/*
+ * After logs, too, a later differential of the same full is taken: it is how a broken log shipping or mirroring copy is
+ * caught up. Some tools refuse it (dbatools among them), SQL Server does not. On another path, though, it would lay pages
+ * over changes that it knows nothing of.
+ */
+static void
+add_differential_of_now(struct graph *g, const struct plan_set *diff)
+{
+	const struct planner *p = g->p;
+	struct node n = { .set = diff, .end = diff->last_lsn, .start = diff->last_lsn, .fork = forks_index(p->forks, diff->fork, p->looks) };
+
+	if (guid_is_null(p->now->base) || !guid_equal(diff->differential_base, p->now->base))
+		return;
+	if (is_on_base_alone(p, diff)) {
+		n.cost = price_of(p, diff);
+		n.steps = 1;
+		n.reached = true;
+	}
+	g->nodes[g->n++] = n;
 }
 
 static void
@@ -186,8 +195,10 @@ add_nodes(struct graph *g)
 			continue;
 		if (s->type == BAK_FULL && p->now->absent)
 			g->nodes[g->n++] = begin_at(p, s);
+		else if (s->type == BAK_DIFFERENTIAL && p->now->absent)
+			add_full_with(g, s);
 		else if (s->type == BAK_DIFFERENTIAL)
-			add_differential(g, s);
+			add_differential_of_now(g, s);
 		else if (s->type == BAK_LOG)
 			g->nodes[g->n++] = (struct node){ .set = s, .end = s->last_lsn, .fork = forks_index(p->forks, s->fork, p->looks) };
 	}
@@ -289,18 +300,25 @@ greater(struct lsn a, struct lsn b)
 	return lsn_compare(a, b) >= 0 ? a : b;
 }
 
-/* Where the log can best be applied to; the rule of plan_is_on_path as two ranges. */
+/* What a set can best be applied to; the rule of plan_is_on_path as two ranges. A differential fits on all that is older. */
 static const struct node *
-best_before(const struct graph *g, const struct plan_set *log)
+best_before(const struct graph *g, const struct plan_set *s)
 {
-	size_t first = forks_index(g->p->forks, log->first_fork, g->p->looks), fork = forks_index(g->p->forks, log->fork, g->p->looks);
-	bool ends_at_point = !lsn_is_null(log->fork_point) && lsn_compare(log->fork_point, log->last_lsn) < 0;
+	size_t first = forks_index(g->p->forks, s->first_fork, g->p->looks), fork = forks_index(g->p->forks, s->fork, g->p->looks);
+	bool ends_at_point = !lsn_is_null(s->fork_point) && lsn_compare(s->fork_point, s->last_lsn) < 0;
+	struct lsn from = s->type == BAK_LOG ? s->first_lsn : (struct lsn){ 0 };
 	const struct node *old;
 
 	if (first == fork)
-		return cheapest(g, fork, log->first_lsn, log->last_lsn, false);
-	old = cheapest(g, first, log->first_lsn, ends_at_point ? log->fork_point : log->last_lsn, ends_at_point);
-	return cheaper(g, old, cheapest(g, fork, greater(log->first_lsn, log->fork_point), log->last_lsn, false));
+		return cheapest(g, fork, from, s->last_lsn, false);
+	old = cheapest(g, first, from, ends_at_point ? s->fork_point : s->last_lsn, ends_at_point);
+	return cheaper(g, old, cheapest(g, fork, greater(from, s->fork_point), s->last_lsn, false));
+}
+
+static bool
+is_stopped(const struct planner *p, const struct node *n)
+{
+	return n->set != NULL && n->set->type == BAK_LOG && plan_holds_stop(p, n->set);
 }
 
 static void
@@ -321,18 +339,12 @@ walk(struct graph *g)
 			continue;
 		n->cost = n->from->cost + price_of(g->p, n->set);
 		n->steps = n->from->steps + 1;
-		n->start = n->from->start;
+		n->start = n->set->type == BAK_LOG ? n->from->start : n->end;
 		n->reached = true;
-		if (!plan_holds_stop(g->p, n->set)) /* nothing goes on from there */
+		if (!is_stopped(g->p, n)) /* nothing goes on from there */
 			put(g, n);
 	}
 	talloc_free(order);
-}
-
-static bool
-is_stopped(const struct planner *p, const struct node *n)
-{
-	return n->set != NULL && n->set->type == BAK_LOG && plan_holds_stop(p, n->set);
 }
 
 static bool

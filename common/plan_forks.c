@@ -1,8 +1,8 @@
+#include "common/plan_parts.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include "common/plan_parts.h"
 
 /*
  * A source that was restored or brought back after a tail goes on along another fork, and what was logged on the old one
@@ -14,47 +14,47 @@
 enum { FORKS_DEEP = 256 }; /* headers may lie in circles */
 
 static int
-compare(struct guid a, struct guid b)
+compare(const void *a, const void *b, void *looks)
 {
-	return memcmp(a.b, b.b, sizeof(a.b));
+	++*(size_t *)looks;
+	return memcmp(((const struct guid *)a)->b, ((const struct guid *)b)->b, sizeof(struct guid));
 }
 
-/* Where it is, or where it would be put. */
-static size_t
-place_of(const struct forks *f, struct guid fork, size_t *looks)
+size_t
+forks_index(const struct forks *f, struct guid fork, size_t *looks)
 {
 	size_t low = 0, high = f->n;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		++*looks;
-		if (compare(f->guid[mid], fork) < 0)
+		if (compare(&f->guid[mid], &fork, looks) < 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low;
+	return low < f->n && guid_equal(f->guid[low], fork) ? low : f->n;
 }
 
-size_t
-forks_index(const struct forks *f, struct guid fork, size_t *looks)
-{
-	size_t at = place_of(f, fork, looks);
-
-	return at < f->n && guid_equal(f->guid[at], fork) ? at : f->n;
-}
-
+/* Each once, in order; the null GUID is no fork. */
 static void
-add(struct forks *f, struct guid fork, size_t *looks)
+collect(struct forks *f, const struct plan_set *sets, size_t n, struct guid family, struct guid extra, size_t *looks)
 {
-	size_t at = place_of(f, fork, looks);
+	struct guid seen = extra;
+	size_t all = 0;
 
-	if (guid_is_null(fork) || (at < f->n && guid_equal(f->guid[at], fork)))
-		return;
-	memmove(&f->guid[at + 1], &f->guid[at], (f->n - at) * sizeof(fork));
-	f->guid[at] = fork;
-	f->n++;
+	f->guid = talloc_array(f, struct guid, 2 * n + 1);
+	f->guid[all++] = extra;
+	for (size_t i = 0; i < n; i++) {
+		if (!guid_equal(sets[i].family, family) || (guid_equal(sets[i].fork, seen) && guid_equal(sets[i].first_fork, seen)))
+			continue;
+		f->guid[all++] = sets[i].first_fork;
+		f->guid[all++] = seen = sets[i].fork;
+	}
+	qsort_r(f->guid, all, sizeof(*f->guid), compare, looks);
+	for (size_t i = 0; i < all; i++)
+		if (!guid_is_null(f->guid[i]) && (f->n == 0 || !guid_equal(f->guid[f->n - 1], f->guid[i])))
+			f->guid[f->n++] = f->guid[i];
 }
 
 static bool
@@ -94,17 +94,8 @@ struct forks *
 forks_of(TALLOC_CTX *mem, const struct plan_set *sets, size_t n, struct guid family, struct guid extra, size_t *looks)
 {
 	struct forks *f = talloc_zero(mem, struct forks);
-	struct guid seen = extra;
 
-	f->guid = talloc_array(f, struct guid, 2 * n + 1);
-	add(f, extra, looks);
-	for (size_t i = 0; i < n; i++) {
-		if (!guid_equal(sets[i].family, family) || (guid_equal(sets[i].fork, seen) && guid_equal(sets[i].first_fork, seen)))
-			continue;
-		add(f, sets[i].first_fork, looks);
-		add(f, sets[i].fork, looks);
-		seen = sets[i].fork;
-	}
+	collect(f, sets, n, family, extra, looks);
 	f->parent = talloc_array(f, size_t, f->n + 1);
 	f->depth = talloc_zero_array(f, unsigned, f->n + 1);
 	for (size_t i = 0; i < f->n; i++)

@@ -49,7 +49,6 @@ bool plan_cannot_stop_in(const struct planner *p, const struct plan_set *s);
 bool plan_is_on_path(const struct plan_set *s, struct lsn redo, struct guid fork);
 /* A differential's base: the usable full, or NULL. */
 const struct plan_set *plan_base(const struct planner *p, struct guid base);
-bool plan_differential_fits_now(const struct planner *p, const struct plan_set *diff);
 
 /* Fills gaps, notes and unused of a plan whose steps, ends_at and ends_fork stand; stopped: the point to stop at is reached. */
 void plan_say(const struct planner *p, struct plan *plan, bool found, bool stopped, bool reached_last);

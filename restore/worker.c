@@ -77,23 +77,29 @@ family_of(const struct visit *v)
 	return guid_is_null(v->run.family) ? plan_choose_family(v->chain->sets, v->chain->n, v->run.database) : v->run.family;
 }
 
-/* The first log of this database that says itself that the source ended with it. */
-static int64_t
-first_offline(const struct visit *v, struct guid family)
+/*
+ * The log that says itself that the source ended with it. What the primary stood at when it was last asked tells a
+ * rehearsal's tail, which the chain has gone past since, from the one that is waited for.
+ */
+static bool
+offline_tail(const struct visit *v, struct guid family, int64_t *tail, struct err *err)
 {
-	const struct plan_set *first = NULL;
+	struct plan_now now = { .absent = true };
+	const struct plan_set *found;
+	struct restore_replica *list;
+	size_t n;
 
-	for (size_t i = 0; i < v->chain->n; i++) {
-		const struct plan_set *s = &v->chain->sets[i];
-
-		if (s->type == BAK_LOG && s->tail_norecovery && !s->duplicate && guid_equal(s->family, family) &&
-		    (first == NULL || lsn_compare(s->last_lsn, first->last_lsn) < 0))
-			first = s;
-	}
-	return first == NULL ? 0 : first->id;
+	if (!ask_replicas(v->db, v->mem, v->run.id, &list, &n, err))
+		return false;
+	for (size_t i = 0; i < n && now.absent; i++)
+		if (list[i].left_out == NULL && !lsn_is_null(list[i].redo))
+			now = (struct plan_now){ .redo = list[i].redo, .fork = list[i].fork };
+	found = plan_tail(v->chain->sets, v->chain->n, family, &now);
+	*tail = found == NULL ? 0 : found->id;
+	return true;
 }
 
-/* Which log is the last one: named, accepted by a person, or the first that says so itself. Never another database's. */
+/* Which log is the last one: named, accepted by a person, or the one that says so itself. Never another database's. */
 static bool
 recognise_tail(struct visit *v, struct err *err)
 {
@@ -105,10 +111,9 @@ recognise_tail(struct visit *v, struct err *err)
 	if (v->run.last_file != NULL) {
 		if (!ask_set_of_file(v->db, v->run.migration, v->run.last_file, family, &tail, err))
 			return false;
-	} else {
-		if (!ask_waived_tail(v->db, v->run.migration, family, &tail, err))
-			return false;
-		tail = tail != 0 ? tail : first_offline(v, family);
+	} else if (!ask_waived_tail(v->db, v->run.migration, family, &tail, err) ||
+	           (tail == 0 && !offline_tail(v, family, &tail, err))) {
+		return false;
 	}
 	if (tail == 0)
 		return true;
