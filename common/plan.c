@@ -357,7 +357,7 @@ is_at_last(const struct planner *p, const struct node *n)
 static bool
 is_better(const struct planner *p, const struct node *a, const struct node *b)
 {
-	unsigned deep_a = a->fork < p->forks->n ? p->forks->depth[a->fork] : 0, deep_b = b->fork < p->forks->n ? p->forks->depth[b->fork] : 0;
+	unsigned age_a = a->fork < p->forks->n ? p->forks->age[a->fork] : 0, age_b = b->fork < p->forks->n ? p->forks->age[b->fork] : 0;
 	int c = lsn_compare(a->end, b->end);
 
 	if (is_at_last(p, a) != is_at_last(p, b))
@@ -369,8 +369,8 @@ is_better(const struct planner *p, const struct node *a, const struct node *b)
 
 		return sooner != 0 ? sooner < 0 : compare_price(a, b) < 0;
 	}
-	if (deep_a != deep_b)
-		return deep_a > deep_b;
+	if (age_a != age_b)
+		return age_a > age_b;
 	return c != 0 ? c > 0 : compare_price(a, b) < 0;
 }
 

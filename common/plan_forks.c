@@ -6,9 +6,9 @@
 
 /*
  * A source that was restored or brought back after a tail goes on along another fork, and what was logged on the old one
- * behind the fork point is history that nobody wants. Which fork came of which only a set that spans two can say; and the
- * same happens to a copy restored on a test server, whose family is the same. So only a step that one and the same
- * server took counts.
+ * behind the fork point is history that nobody wants. Which fork came of which only a set that spans two can say. The same
+ * happens to a copy restored on a test server, whose family is the same, and there it says nothing about the source: so
+ * only a step that one and the same server took makes a fork the younger one.
  */
 
 enum { FORKS_DEEP = 256 }; /* headers may lie in circles */
@@ -83,9 +83,10 @@ find_parents(struct forks *f, const struct plan_set *sets, size_t n, struct guid
 			continue;
 		from = forks_index(f, s->first_fork, looks);
 		to = forks_index(f, s->fork, looks);
-		if (from < f->n && to < f->n && newest[from] != NULL && is_same_server(newest[from]->server, s->server) &&
-		    from < f->parent[to])
-			f->parent[to] = from;
+		if (from >= f->n || to >= f->n || from > f->parent[to])
+			continue;
+		f->own[to] = (from == f->parent[to] && f->own[to]) || (newest[from] != NULL && is_same_server(newest[from]->server, s->server));
+		f->parent[to] = from;
 	}
 	talloc_free(newest);
 }
@@ -97,30 +98,33 @@ forks_of(TALLOC_CTX *mem, const struct plan_set *sets, size_t n, struct guid fam
 
 	collect(f, sets, n, family, extra, looks);
 	f->parent = talloc_array(f, size_t, f->n + 1);
-	f->depth = talloc_zero_array(f, unsigned, f->n + 1);
+	f->own = talloc_zero_array(f, bool, f->n + 1);
+	f->age = talloc_zero_array(f, unsigned, f->n + 1);
 	for (size_t i = 0; i < f->n; i++)
 		f->parent[i] = f->n;
 	find_parents(f, sets, n, family, looks);
-	for (size_t i = 0; i < f->n; i++)
-		for (size_t at = f->parent[i]; at < f->n && f->depth[i] < FORKS_DEEP; at = f->parent[at])
-			f->depth[i]++;
+	for (size_t i = 0; i < f->n; i++) {
+		size_t at = i;
+
+		for (unsigned k = 0; k < FORKS_DEEP && f->parent[at] < f->n; k++, at = f->parent[at])
+			f->age[i] += f->own[at];
+	}
 	return f;
 }
 
 bool
 forks_left(const struct forks *f, size_t ancestor, size_t child)
 {
-	if (ancestor >= f->n || child >= f->n || ancestor == child)
-		return false;
-	child = f->parent[child];
-	for (unsigned i = 0; i < FORKS_DEEP && child < f->n && child != ancestor; i++)
-		child = f->parent[child];
-	return child == ancestor;
+	for (unsigned i = 0; i < FORKS_DEEP && child < f->n && child != ancestor; i++, child = f->parent[child])
+		if (f->own[child] && f->parent[child] == ancestor)
+			return ancestor < f->n;
+	return false;
 }
 
 void
 forks_mark_left(const struct forks *f, size_t fork, bool *left)
 {
-	for (unsigned i = 0; i < FORKS_DEEP && fork < f->n && (fork = f->parent[fork]) < f->n; i++)
-		left[fork] = true;
+	for (unsigned i = 0; i < FORKS_DEEP && fork < f->n && f->parent[fork] < f->n; i++, fork = f->parent[fork])
+		if (f->own[fork])
+			left[f->parent[fork]] = true;
 }

@@ -7,20 +7,21 @@
 
 #include "common/plan.h"
 
-/* Every recovery fork that the sets of a family name, by GUID; and, where one server went from one to the next, from which. */
+/* Every recovery fork that the sets of a family name, by GUID, and which came of which. */
 struct forks {
 	struct guid *guid;
 	size_t n;
-	size_t *parent;  /* n: none that is known */
-	unsigned *depth; /* how many forks lie behind it, as far as FORKS_DEEP */
+	size_t *parent; /* n: none that is known */
+	bool *own;      /* it was the same server that went from the parent to this one */
+	unsigned *age;  /* how many such steps lie behind it */
 };
 
 /* Owned by mem. extra (what the database stands on) is among them even when no set names it. */
 struct forks *forks_of(TALLOC_CTX *mem, const struct plan_set *sets, size_t n, struct guid family, struct guid extra, size_t *looks);
 size_t forks_index(const struct forks *forks, struct guid fork, size_t *looks); /* n: unknown */
-/* True when the source went on to child and so left ancestor, which is another one, for good. */
+/* True when the server that had ancestor left it itself, on the way to child. */
 bool forks_left(const struct forks *forks, size_t ancestor, size_t child);
-/* Sets left[] of every fork that fork came of. */
+/* Sets left[] of every fork that was so left on the way to this one. */
 void forks_mark_left(const struct forks *forks, size_t fork, bool *left);
 
 struct planner {

@@ -158,8 +158,8 @@ name_broken(const struct say *y, const struct reach *r, const struct plan_set *s
 
 	if (s->complete && !s->damaged)
 		gap.text = talloc_asprintf(y->plan, "%s contains the point to stop at and holds bulk-logged changes, so it can only be restored as a whole "
-			"(message 4341): stop at %s (end of %s) or at %s (end of %s)", first_file(s), bak_date_text(gap.after).s,
-			r->prev == NULL ? "what is restored" : first_file(r->prev), bak_date_text(gap.before).s, first_file(s));
+			"(message 4341): stop at %s or at %s (end of %s)", first_file(s), gap.after.year == 0 ? "a time before it" :
+			talloc_asprintf(y->plan, "%s (end of %s)", bak_date_text(gap.after).s, first_file(r->prev)), bak_date_text(gap.before).s, first_file(s));
 	else
 		gap.text = log_missing(y, r, s, true, talloc_asprintf(y->plan, "%s%s", !s->complete
 			? talloc_asprintf(y->plan, "its file is there but %s is missing", s->missing == NULL ? "a stripe" : s->missing)
@@ -177,21 +177,24 @@ name_fork(const struct say *y, const struct reach *r, const struct plan_set *nex
 	add_gap(y->plan, gap);
 }
 
-static bool
-can_be_log_step(const struct planner *p, const struct plan_set *s)
-{
-	return plan_is_usable(p, s) && !plan_cannot_stop_in(p, s);
-}
+/* A log that reaches beyond the end of the way. */
+struct beyond {
+	const struct plan_set *set;
+	bool usable;
+};
 
+/* A sound one before a damaged one with the same begin; the id last, so that the order of arrival says nothing. */
 static int
 by_begin(const void *a, const void *b)
 {
-	const struct plan_set *const *x = a, *const *y = b;
-	int c = lsn_compare((*x)->first_lsn, (*y)->first_lsn);
+	const struct beyond *x = a, *y = b;
+	int first = lsn_compare(x->set->first_lsn, y->set->first_lsn), last = lsn_compare(y->set->last_lsn, x->set->last_lsn);
 
-	if (c == 0)
-		c = ((*x)->damaged || !(*x)->complete) - ((*y)->damaged || !(*y)->complete);
-	return c != 0 ? c : -lsn_compare((*x)->last_lsn, (*y)->last_lsn);
+	if (first != 0)
+		return first;
+	if (x->usable != y->usable)
+		return x->usable ? -1 : 1;
+	return last != 0 ? last : x->set->id < y->set->id ? -1 : x->set->id > y->set->id;
 }
 
 static bool
@@ -200,12 +203,12 @@ is_related(const struct plan_set *s, struct guid fork)
 	return guid_equal(s->first_fork, fork) || guid_equal(s->fork, fork);
 }
 
-/* The logs that reach beyond the end of the way, by FirstLSN; not those of history that the source has left behind. */
-static const struct plan_set **
+/* They in the order of their FirstLSN; not those of history that the source has left behind. */
+static struct beyond *
 logs_beyond(const struct say *y, size_t *n, bool *related)
 {
 	const struct planner *p = y->p;
-	const struct plan_set **list = talloc_array(p->mem, const struct plan_set *, p->n + 1);
+	struct beyond *list = talloc_array(p->mem, struct beyond, p->n + 1);
 
 	*n = 0;
 	*related = false;
@@ -215,7 +218,7 @@ logs_beyond(const struct say *y, size_t *n, bool *related)
 		if (s->type != BAK_LOG || !plan_is_ours(p, s) || lsn_compare(s->last_lsn, y->plan->ends_at) <= 0 || plan_is_beyond_last(p, s) ||
 		    is_history(y, s))
 			continue;
-		list[(*n)++] = s;
+		list[(*n)++] = (struct beyond){ s, plan_is_usable(p, s) && !plan_cannot_stop_in(p, s) };
 		*related = *related || is_related(s, y->plan->ends_fork);
 	}
 	qsort(list, *n, sizeof(*list), by_begin);
@@ -228,7 +231,41 @@ advance(struct reach *r, const struct plan_set *s)
 	*r = (struct reach){ s->last_lsn, s->fork, s };
 }
 
-/* Sweeps over them once: what does not reach up to the next one is a hole; a file that could fill it and cannot be used is named. */
+/* A file that could fill the hole and cannot be used is what is missing, as far as it goes. */
+static void
+end_broken(const struct say *y, struct reach *r, const struct plan_set **broken)
+{
+	if (*broken == NULL || lsn_compare((*broken)->last_lsn, r->end) <= 0)
+		return;
+	name_broken(y, r, *broken);
+	advance(r, *broken);
+	*broken = NULL;
+}
+
+static void
+sweep_over(const struct say *y, struct reach *r, const struct beyond *b, const struct plan_set **broken)
+{
+	const struct plan_set *s = b->set;
+
+	if (lsn_compare(s->first_lsn, r->end) > 0)
+		end_broken(y, r, broken);
+	if (lsn_compare(s->last_lsn, r->end) <= 0)
+		return;
+	if (lsn_compare(s->first_lsn, r->end) > 0) {
+		name_hole(y, r, s);
+		*r = (struct reach){ s->first_lsn, s->first_fork, NULL };
+	} else if (!plan_is_on_path(s, r->end, r->fork)) {
+		name_fork(y, r, s);
+		advance(r, s);
+		return;
+	}
+	if (b->usable)
+		advance(r, s);
+	else if (*broken == NULL || lsn_compare(s->last_lsn, (*broken)->last_lsn) > 0)
+		*broken = s;
+}
+
+/* Sweeps over them once: what does not reach up to the next one is a hole. */
 static void
 name_holes(const struct say *y)
 {
@@ -236,37 +273,17 @@ name_holes(const struct say *y)
 	const struct plan_set *broken = NULL;
 	bool related;
 	size_t n;
-	const struct plan_set **list = logs_beyond(y, &n, &related);
+	struct beyond *list = logs_beyond(y, &n, &related);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct plan_set *s = list[i];
-		bool usable = can_be_log_step(y->p, s);
-
 		/* Where some log goes on along our fork, those of strangers to it name no hole. */
-		if (lsn_compare(s->last_lsn, r.end) <= 0 || (related && !is_related(s, r.fork)))
+		if (related && !is_related(list[i].set, r.fork))
 			continue;
-		if (lsn_compare(s->first_lsn, r.end) > 0 && broken != NULL) {
-			name_broken(y, &r, broken);
-			advance(&r, broken);
-			broken = NULL;
-			if (lsn_compare(s->last_lsn, r.end) <= 0)
-				continue;
-		}
-		if (lsn_compare(s->first_lsn, r.end) > 0) {
-			name_hole(y, &r, s);
-			r = (struct reach){ s->first_lsn, s->first_fork, NULL };
-		} else if (usable && !plan_is_on_path(s, r.end, r.fork)) {
-			name_fork(y, &r, s);
-		}
-		if (usable)
-			advance(&r, s);
-		else if (broken == NULL || lsn_compare(s->last_lsn, broken->last_lsn) > 0)
-			broken = s;
-		if (y->plan->n_gaps > 0 && plan_holds_stop(y->p, s))
+		sweep_over(y, &r, &list[i], &broken);
+		if (y->plan->n_gaps > 0 && plan_holds_stop(y->p, list[i].set))
 			break;
 	}
-	if (broken != NULL && lsn_compare(broken->last_lsn, r.end) > 0)
-		name_broken(y, &r, broken);
+	end_broken(y, &r, &broken);
 	talloc_free(list);
 }
 
@@ -288,10 +305,10 @@ why_not_applied(const struct say *y, const struct plan_set *s)
 		return NULL;
 	base = plan_base(p, s->differential_base);
 	/* Of a full that is here the logs may still come; without logs there is no other way than to begin again. */
-	if (base != NULL && (p->now->absent || y->base == NULL || !y->base->simple))
+	if (base != NULL && (y->base == NULL || !y->base->simple))
 		return NULL;
 	if (base != NULL)
-		return talloc_asprintf(y->plan, "the differential backup %s of [%s] belongs to the newer full backup %s, and the restore began from another: "
+		return talloc_asprintf(y->plan, "the differential backup %s of [%s] belongs to the full backup %s, and the restore begins with another: "
 			"it is begun again from that one, or a differential of the first one is sent", first_file(s), s->database, first_file(base));
 	return talloc_asprintf(y->plan, "the full backup of [%s] whose set is %s is missing: it was taken on %s before %s (start of %s); a full backup taken "
 		"in between moved the base of the differential (message 3136), so send that full, the logs since, or a differential of the full that is here",
