@@ -355,9 +355,8 @@ is_at_last(const struct planner *p, const struct node *n)
 }
 
 static bool
-is_better(const struct planner *p, const struct node *a, const struct node *b)
+is_better(const struct planner *p, const bool *left, const struct node *a, const struct node *b)
 {
-	unsigned age_a = a->fork < p->forks->n ? p->forks->age[a->fork] : 0, age_b = b->fork < p->forks->n ? p->forks->age[b->fork] : 0;
 	int c = lsn_compare(a->end, b->end);
 
 	if (is_at_last(p, a) != is_at_last(p, b))
@@ -369,9 +368,29 @@ is_better(const struct planner *p, const struct node *a, const struct node *b)
 
 		return sooner != 0 ? sooner < 0 : compare_price(a, b) < 0;
 	}
-	if (age_a != age_b)
-		return age_a > age_b;
+	if (left[a->fork] != left[b->fork])
+		return left[b->fork];
 	return c != 0 ? c > 0 : compare_price(a, b) < 0;
+}
+
+/* The end of the best way. A fork that its own server left for one that can be reached too is history. */
+static const struct node *
+choose(const struct graph *g)
+{
+	const struct planner *p = g->p;
+	bool *left = talloc_zero_array(p->mem, bool, p->forks->n + 1);
+	const struct node *best = NULL;
+	size_t marked = p->forks->n;
+
+	for (size_t i = 0; i < g->n; i++) /* they lie in order of their forks */
+		if (g->nodes[i].reached && g->nodes[i].fork != marked) {
+			marked = g->nodes[i].fork;
+			forks_mark_left(p->forks, marked, left);
+		}
+	for (size_t i = 0; i < g->n; i++)
+		if (g->nodes[i].reached && (best == NULL || is_better(p, left, &g->nodes[i], best)))
+			best = &g->nodes[i];
+	return best;
 }
 
 /* The end of the best way, or NULL when there is none. */
@@ -379,7 +398,6 @@ static const struct node *
 find_way(const struct planner *p)
 {
 	struct graph g = { .p = p };
-	const struct node *best = NULL;
 
 	add_nodes(&g);
 	qsort_r(g.nodes, g.n, sizeof(*g.nodes), by_fork_and_end, p->looks);
@@ -391,10 +409,7 @@ find_way(const struct planner *p)
 			g.begins[i] = g.begins[i - 1];
 	g.tree = talloc_zero_array(p->mem, const struct node *, 2 * g.n + 2);
 	walk(&g);
-	for (size_t i = 0; i < g.n; i++)
-		if (g.nodes[i].reached && (best == NULL || is_better(p, &g.nodes[i], best)))
-			best = &g.nodes[i];
-	return best;
+	return choose(&g);
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------- */

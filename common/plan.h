@@ -124,8 +124,8 @@ enum { PLAN_STEP_BYTES = 32 * 1024 * 1024 };
 
 /*
  * Plans one family of one database: the sets given, whose family is *family (others are unused, other-family). Of all
- * legal ways the goal's last set decides, then the point to stop at (the log that ends soonest after it), then the
- * younger fork where the same server went from one to the other, then the greatest LSN, then the price (one for each step
+ * legal ways the goal's last set decides, then the point to stop at (the log that ends soonest after it), then that the
+ * way does not end on a fork that its own server left for one that can be reached too, then the greatest LSN, then the price (one for each step
  * and one for every PLAN_STEP_BYTES it reads; steps alone where a size is unknown), then the least to roll forward: the
  * newer full or differential. Once something was restored no full is planned again. Owned by parent; points into sets.
  */

@@ -99,16 +99,9 @@ forks_of(TALLOC_CTX *mem, const struct plan_set *sets, size_t n, struct guid fam
 	collect(f, sets, n, family, extra, looks);
 	f->parent = talloc_array(f, size_t, f->n + 1);
 	f->own = talloc_zero_array(f, bool, f->n + 1);
-	f->age = talloc_zero_array(f, unsigned, f->n + 1);
 	for (size_t i = 0; i < f->n; i++)
 		f->parent[i] = f->n;
 	find_parents(f, sets, n, family, looks);
-	for (size_t i = 0; i < f->n; i++) {
-		size_t at = i;
-
-		for (unsigned k = 0; k < FORKS_DEEP && f->parent[at] < f->n; k++, at = f->parent[at])
-			f->age[i] += f->own[at];
-	}
 	return f;
 }
 

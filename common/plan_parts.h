@@ -13,7 +13,6 @@ struct forks {
 	size_t n;
 	size_t *parent; /* n: none that is known */
 	bool *own;      /* it was the same server that went from the parent to this one */
-	unsigned *age;  /* how many such steps lie behind it */
 };
 
 /* Owned by mem. extra (what the database stands on) is among them even when no set names it. */
