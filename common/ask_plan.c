@@ -104,6 +104,7 @@ read_set(struct chain *c, struct rows *r, size_t i)
 	s->zone = (int8_t)(s->has_zone ? rows_int(r, i, 23) : 0);
 	s->damaged = rows_bool(r, i, 15) || (flags & BAK_FLAG_DAMAGED) != 0 || password;
 	set_files(c, i, rows_text(r, i, 19), (int)rows_int(r, i, 18));
+	s->skipped = rows_is_null(r, i, 24) ? NULL : talloc_strdup(c, rows_text(r, i, 24));
 	s->damage = password ? "it has a media password" : s->damaged ? "it holds damaged pages" : NULL;
 }
 
@@ -121,7 +122,8 @@ ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err
 		" json_agg(json_build_array(f.family_number, u.name, f.position, u.vault_path, u.id, f.damaged) order by f.family_number, f.damaged,"
 		"  n.newest > u.id, u.id),"
 		" s.fork_point_lsn, case when s.compressed_size > 0 then s.compressed_size else s.backup_size end,"
-		" s.header->'BeginsLogChain' = 'true', s.header->>'TimeZone'"
+		" s.header->'BeginsLogChain' = 'true', s.header->>'TimeZone',"
+		" (select k.reason || ' (' || k.skipped_by || ')' from skipped k where k.backup_set = s.id)"
 		" from backup_set s join media_family f on f.backup_set = s.id join upload u on u.id = f.upload and u.state = 'arrived'"
 		" join lateral (select max(v.id) newest from media_family g join upload v on v.id = g.upload and v.state = 'arrived'"
 		"  where g.backup_set = s.id and v.name = u.name) n on true"

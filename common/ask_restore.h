@@ -11,6 +11,7 @@
 #include "common/db.h"
 #include "common/lsn.h"
 #include "common/mssql.h"
+#include "common/statement.h"
 
 enum { ASK_LEASE_LOST = 1, ASK_LEASE_SECONDS = 15 };
 
@@ -53,7 +54,6 @@ bool ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_re
 bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo,
                      struct guid fork, struct err *err);
 
-struct restore_file { int file_id; char type; const char *logical; };
 bool ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file **list, size_t *n, struct err *err);
 bool ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err);
 bool ask_set_of_file(struct db *db, const char *migration, const char *file, struct guid family, int64_t *set, struct err *err); /* 0: none */

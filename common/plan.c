@@ -38,7 +38,7 @@ struct graph {
 bool
 plan_is_ours(const struct planner *p, const struct plan_set *s)
 {
-	return guid_equal(s->family, p->family) && !s->duplicate;
+	return guid_equal(s->family, p->family) && !s->duplicate && s->skipped == NULL;
 }
 
 bool

@@ -42,6 +42,7 @@ struct plan_set {
 	const char *missing; /* NULL, or which stripe is not: "stripe 2 of 2" */
 	bool damaged;        /* bad pages, broken structure, damaged at the source, media password */
 	const char *damage;  /* NULL, or what is wrong, in words */
+	const char *skipped; /* NULL, or why a person took it out of the plan */
 	bool duplicate;      /* the same set is there already under another name */
 	bool copy_only, tail, tail_norecovery, bulk_logged, simple;
 	bool begins_chain;   /* a log that is the first after its log chain was begun anew */
@@ -72,6 +73,7 @@ enum plan_reason {
 	PLAN_AFTER_GAP,
 	PLAN_INCOMPLETE_STRIPE,
 	PLAN_DAMAGED,
+	PLAN_SKIPPED, /* by a person */
 	PLAN_RESTORED, /* already part of the database; never printed as unused by the offline plan */
 };
 const char *plan_reason_word(enum plan_reason reason);

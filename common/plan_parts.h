@@ -38,7 +38,7 @@ struct planner {
 	size_t *looks;
 };
 
-bool plan_is_ours(const struct planner *p, const struct plan_set *s);   /* this family, and no copy of another set */
+bool plan_is_ours(const struct planner *p, const struct plan_set *s);   /* this family, no copy of another set, not taken out by a person */
 bool plan_is_usable(const struct planner *p, const struct plan_set *s); /* and whole */
 bool plan_is_before_stop(const struct planner *p, const struct plan_set *s);
 bool plan_is_beyond_last(const struct planner *p, const struct plan_set *s);

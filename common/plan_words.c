@@ -22,6 +22,7 @@ static const char *const reason_words[] = {
 	[PLAN_AFTER_GAP] = "after-gap",
 	[PLAN_INCOMPLETE_STRIPE] = "incomplete-stripe",
 	[PLAN_DAMAGED] = "damaged",
+	[PLAN_SKIPPED] = "skipped",
 	[PLAN_RESTORED] = "restored",
 };
 
@@ -385,7 +386,9 @@ name_missing_base(const struct say *y)
 
 		if (!guid_equal(s->family, p->family))
 			continue;
-		if (s->type == BAK_FULL && !s->complete)
+		if (s->type == BAK_FULL && s->skipped != NULL)
+			why = "the full backup was taken out of the plan";
+		else if (s->type == BAK_FULL && !s->complete)
 			why = "the full backup is not complete";
 		else if (s->type == BAK_FULL && s->damaged)
 			why = "the full backup is damaged";
@@ -525,6 +528,8 @@ why_unused(const struct say *y, const struct plan_set *s)
 			s->database, guid_text(s->family).s));
 	if (s->duplicate)
 		return unused(s, PLAN_DUPLICATE, "the same backup set is here under another name");
+	if (s->skipped != NULL)
+		return unused(s, PLAN_SKIPPED, talloc_asprintf(y->plan, "a person took it out of the plan: %s", s->skipped));
 	if (s->damaged)
 		return unused(s, PLAN_DAMAGED, s->damage == NULL ? "it is damaged" : s->damage);
 	if (!s->complete)

@@ -69,6 +69,17 @@ tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *
 	return talloc_asprintf(parent, "IF " FILES_OF "%s AND d.state = 1 AND f.redo_start_lsn = %s) %s", tsql_text(parent, database), redo, statement);
 }
 
+char *
+tsql_drop(TALLOC_CTX *parent, const char *database, bool online_too)
+{
+	const char *name = tsql_name(parent, database), *text = tsql_text(parent, database);
+	char *out = online_too ? talloc_asprintf(parent, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND d.state = 0)"
+		" ALTER DATABASE %s SET SINGLE_USER WITH ROLLBACK IMMEDIATE; ", text, name) : talloc_strdup(parent, "");
+
+	return talloc_asprintf_append(out, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND %s) DROP DATABASE %s", text,
+		online_too ? "(d.state = 0 OR d.state = 1)" : "d.state = 1", name);
+}
+
 static char
 separator(const char *dir)
 {

@@ -45,6 +45,12 @@ char *tsql_recovery(TALLOC_CTX *parent, const char *database);
 char *tsql_onto_nothing(TALLOC_CTX *parent, const char *database, const char *statement);
 char *tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *statement);
 
+/*
+ * Throws away what is RESTORING under that name; with online_too what is ONLINE as well (a rehearsal's copy), whose users are
+ * sent out. Whatever else stands there stays, and so does a database that came ONLINE since somebody looked.
+ */
+char *tsql_drop(TALLOC_CTX *parent, const char *database, bool online_too);
+
 /* A generated path for one file: DIR/DATABASE_ID.mdf, with the separator that dir uses. type as FILELISTONLY. */
 char *tsql_data_path(TALLOC_CTX *parent, const char *dir, const char *database, int file_id, char type);
 

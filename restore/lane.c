@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "common/log.h"
+#include "common/statement.h"
 #include "common/tsql.h"
 #include "common/tsql_settle.h"
 #include "restore/run.h"
@@ -137,76 +138,27 @@ look(struct walk *w, struct err *err)
 	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
 }
 
-/* The one path that a file of ours has on this replica. */
-static const char *
-path_of(struct walk *w, const struct restore_file *f)
-{
-	const struct lane *lane = w->lane;
-	const char *dir = f->type == 'L' && lane->where->log_path != NULL ? lane->where->log_path : lane->where->data_path;
-
-	return tsql_data_path(w->mem, dir, lane->run.target_database, f->file_id, f->type);
-}
-
-static bool
-is_among(int id, const int *ids, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
-}
-
-/*
- * MOVE for every file that the set brings and the target does not have. A full brings all; a differential or a log those
- * that were added at the source since: without MOVE the server would make them at the source's path (5133, 3156). What it
- * has already is not named again: Microsoft documents MOVE in RESTORE LOG for added files only.
- */
-static bool
-add_moves(struct walk *w, const struct plan_set *set, struct tsql_restore *r, struct err *err)
-{
-	struct restore_file *list;
-	struct tsql_file_move *moves;
-	int *there = NULL;
-	size_t n, n_there = 0;
-
-	if (!ask_set_files(w->db, w->mem, set->id, &list, &n, err) ||
-	    (set->type != BAK_FULL && !target_files(w->ms, w->mem, r->database, &there, &n_there, err)))
-		return false;
-	moves = talloc_zero_array(w->mem, struct tsql_file_move, n + 1);
-	for (size_t i = 0; i < n; i++)
-		if (!is_among(list[i].file_id, there, n_there))
-			moves[r->n_moves++] = (struct tsql_file_move){ list[i].logical, path_of(w, &list[i]) };
-	r->moves = moves;
-	return true;
-}
-
+/* The batch for this step, from what is known and what the server has now. */
 static char *
 statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 {
-	struct lane *lane = w->lane;
-	const struct chain_file *files = chain_files(lane->chain, step->set);
+	const struct lane *lane = w->lane;
+	const struct chain_file *stripes = chain_files(lane->chain, step->set);
+	const struct statement_place place = { lane->run.target_database, lane->cluster->backup_path.theirs, lane->where->data_path,
+		lane->where->log_path };
 	const char **paths = talloc_array(w->mem, const char *, step->set->n_files + 1);
-	struct tsql_restore r = { .database = lane->run.target_database, .is_log = step->set->type == BAK_LOG, .paths = paths,
-		.n_paths = step->set->n_files, .position = step->set->position };
+	struct statement_facts facts = { .vault_paths = paths, .redo = lane->seen.redo };
+	struct restore_file *files;
+	int *there = NULL;
 
 	for (size_t i = 0; i < step->set->n_files; i++)
-		paths[i] = tsql_backup_path(w->mem, lane->cluster->backup_path.theirs, files[i].vault_path);
-	if (!add_moves(w, step->set, &r, err))
+		paths[i] = stripes[i].vault_path;
+	if (!ask_set_files(w->db, w->mem, step->set->id, &files, &facts.n_files, err) ||
+	    (step->set->type != BAK_FULL && !target_files(w->ms, w->mem, place.database, &there, &facts.n_there, err)))
 		return NULL;
-	if (step->stop_at.year != 0)
-		r.stop_at = talloc_strdup(w->mem, bak_date_text(step->stop_at).s);
-	/* A log that comes twice is refused by the server itself; a full or a differential would undo what came after. */
-	if (step->set->type == BAK_FULL)
-		return tsql_onto_nothing(w->mem, r.database, tsql_restore(w->mem, &r));
-	if (step->set->type == BAK_DIFFERENTIAL)
-		return tsql_at(w->mem, r.database, lsn_text(lane->seen.redo).s, tsql_restore(w->mem, &r));
-	return tsql_restore(w->mem, &r);
-}
-
-static const char *
-kind_of(const struct plan_set *s)
-{
-	return s->type == BAK_FULL ? "full" : s->type == BAK_DIFFERENTIAL ? "differential" : "log";
+	facts.files = files;
+	facts.there = there;
+	return statement_restore(w->mem, &place, step, &facts);
 }
 
 /* True when the server now has what the step promised. */
@@ -308,7 +260,7 @@ do_step(struct walk *w, const struct plan_step *step)
 	struct mssql_outcome o = { 0 };
 	struct restore_step begun = { 0 };
 	struct err err = { 0 }, ran = { 0 };
-	const char *kind = kind_of(step->set), *what = step->set->n_files > 0 ? step->set->files[0] : "a backup";
+	const char *kind = statement_kind(step->set), *what = step->set->n_files > 0 ? step->set->files[0] : "a backup";
 	char *statement;
 
 	if (is_put_off(w, kind, step->set->id, what))
@@ -454,7 +406,7 @@ bring_online(struct walk *w)
 	}
 	if (is_put_off(w, "recovery", 0, "RECOVERY"))
 		return false;
-	statement = tsql_at(w->mem, lane->run.target_database, lsn_text(lane->seen.redo).s, tsql_recovery(w->mem, lane->run.target_database));
+	statement = statement_recovery(w->mem, lane->run.target_database, lane->seen.redo);
 	if (!run_step(w, "recovery", 0, statement, &begun, &o, &ran, &err)) {
 		finish_err(lane, &err);
 		return false;
