@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/run_sheet.h"
+
 static bool
 must_change(const struct rows *rows, struct err *err)
 {
@@ -70,7 +72,8 @@ ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err 
 	"r.id, r.lease_token, coalesce(r.tail_set, 0), r.migration, r.kind, r.state, m.cluster, r.target_database, m.database_name," \
 	" r.hold, r.last_file, m.family_guid, r.recover_asked is not null, r.cutover_at is not null,"                    \
 	" exists (select 1 from run o join migration om on om.id = o.migration where om.cluster = m.cluster and o.id <> r.id"  \
-	"  and o.wants_slot and o.hold is null and o.state in ('waiting', 'restoring', 'ready', 'cutover'))"
+	"  and o.wants_slot and o.hold is null and o.state in ('waiting', 'restoring', 'ready', 'cutover')),"                   \
+	" r.drop_asked, r.backed_out, r.cancelled_at is not null, r.recovered_at is not null, r.chain, r.replanned, r.void_until"
 
 static void
 read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *run)
@@ -90,6 +93,13 @@ read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *ru
 	run->cutover = rows_bool(r, i, 13);
 	run->others_wait = rows_bool(r, i, 14);
 	run->is_uat = strcmp(run->kind, "uat") == 0;
+	run->drop_asked = rows_is_null(r, i, 15) ? NULL : talloc_strdup(mem, rows_text(r, i, 15));
+	run->backed_out = rows_is_null(r, i, 16) ? NULL : talloc_strdup(mem, rows_text(r, i, 16));
+	run->cancelled = rows_bool(r, i, 17);
+	run->recovered = rows_bool(r, i, 18);
+	run->chain = (int)rows_int(r, i, 19);
+	run->replanned = (int)rows_int(r, i, 20);
+	lsn_parse(rows_is_null(r, i, 21) ? NULL : rows_text(r, i, 21), &run->void_until);
 }
 
 bool
@@ -105,7 +115,8 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 	if (!DB_ASK(db, mem, &r, err,
 		"with due as (select r.id from run r join migration m on m.id = r.migration"
 		"  where (r.state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering')"
-		"   or (r.state in ('online', 'verified') and r.settled_at is null and r.kind = 'production')) and m.cluster = any($2::text[])"
+		"   or (r.state in ('online', 'verified') and r.settled_at is null and r.kind = 'production')"
+		"   or r.drop_asked is not null) and m.cluster = any($2::text[])"
 		/* Free and due, or left behind by a worker that died. */
 		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now()))"
 		"  order by r.state in ('cutover', 'recovering') desc, r.state in ('online', 'verified'),"
@@ -234,7 +245,8 @@ ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select distinct backup_set from step where run = $1 and state = 'done' and backup_set is not null",
+	if (!DB_ASK(db, mem, &r, err, "select distinct s.backup_set from step s join run r on r.id = s.run and r.chain = s.chain"
+		" where s.run = $1 and s.state = 'done' and s.backup_set is not null",
 	            db_int(mem, run)))
 		return false;
 	*n = rows_count(r);
@@ -298,7 +310,8 @@ ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, con
 	*past = (struct restore_past){ 0 };
 	if (!DB_ASK(db, mem, &r, err, "select tries, cut_off, said,"
 		" coalesce(ceil(greatest(extract(epoch from not_before - now()), 0) * 1000), 0)::int from step"
-		" where run = $1 and replica = $2 and kind = $3 and coalesce(backup_set, 0) = $4 and state = 'failed' order by chain desc limit 1",
+		" where run = $1 and replica = $2 and kind = $3 and coalesce(backup_set, 0) = $4 and state = 'failed'"
+		" and chain = (select r.chain from run r where r.id = $1)",
 		db_int(mem, run->id), replica, kind, db_int(mem, set)))
 		return false;
 	if (rows_count(r) == 1)
@@ -307,25 +320,53 @@ ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, con
 	return true;
 }
 
+/* Nothing was begun: the lease is gone, or a person said something since the lane looked. */
+static bool
+why_not_begun(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select case when hold is not null then 'on hold: ' || hold when drop_asked is not null"
+		" then 'the copy is to be thrown away' else 'a person changed what is planned' end from run where " LEASE, db_int(mem, run->id),
+		db_int(mem, run->token)))
+		return false;
+	return rows_count(r) == 1 ? err_set(err, ERR_AGAIN, 0, "%s", rows_text(r, 0, 0))
+	                          : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+}
+
 bool
 ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set, const char *statement,
                struct restore_step *step, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
+	/* The run's row is locked, so that what a person asked for is either before this statement or told that it runs. */
 	bool good = DB_ASK(db, mem, &r, err,
-		"insert into step(run, replica, kind, backup_set, state, attempts, tries, statement, lease_token, started_at)"
-		" select r.id, $3, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
-		"  and r.lease_until > now()"
+		"insert into step(run, replica, chain, kind, backup_set, state, attempts, tries, statement, lease_token, started_at)"
+		" select r.id, $3, r.chain, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
+		"  and r.lease_until > now() and ($4 not in ('full', 'differential', 'log', 'recovery')"
+		"   or (r.hold is null and r.drop_asked is null and r.replanned = $7::int)) for share of r"
 		" on conflict (run, replica, chain, kind, coalesce(backup_set, 0)) do update set state = 'running', attempts = step.attempts + 1,"
 		"  tries = step.tries + 1, not_before = null, statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null, session = null, wait_type = null,"
 		"  first_error = null returning id, attempts, tries",
-		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement);
+		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement, db_int(mem, run->replanned));
 
 	if (good && rows_count(r) != 1)
-		good = err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+		good = why_not_begun(db, mem, run, err);
 	if (good)
 		*step = (struct restore_step){ rows_int(r, 0, 0), (int)rows_int(r, 0, 1), (int)rows_int(r, 0, 2) };
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_break_off(struct db *db, const struct restore_run *run, bool *wanted, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "select break_off from run where id = $1", db_int(mem, run->id));
+
+	*wanted = good && rows_count(r) == 1 && rows_bool(r, 0, 0);
 	talloc_free(mem);
 	return good;
 }
@@ -492,6 +533,34 @@ ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err)
 	return move_all(db, run, "online", "the primary is ONLINE", NULL, moved, true, err);
 }
 
+bool
+ask_dropped(struct db *db, const struct restore_run *run, const char *left, struct err *err)
+{
+	/* A restart in the middle of a cutover goes on with it; after a drop or a backout it has to be said again. */
+	return UNDER_LEASE(db, run, err, "with gone as (update run set chain = chain + 1,"
+		"  state = case when drop_asked = 'restart' and cutover_at is not null and backed_out is null then 'cutover' else 'waiting' end,"
+		"  cutover_at = case when drop_asked = 'restart' and backed_out is null then cutover_at end,"
+		"  last_file = case when drop_asked = 'restart' and backed_out is null then last_file end,"
+		"  tail_set = case when drop_asked = 'restart' and backed_out is null then tail_set end,"
+		"  drop_asked = null, break_off = false, drop_said = 'the copy is gone' || coalesce(', but ' || $3, ''), recover_asked = null, recovered_at = null,"
+		"  users_done = false, verdict = null, failure = null, plan = null where " LEASE " and drop_asked is not null returning *),"
+		" steps as (update step s set state = 'done', said = 'judged by what the server has', finished_at = now() from gone g"
+		"  where s.run = g.id and s.chain = g.chain - 1 and s.kind = 'drop' and s.state <> 'done'),"
+		" replicas as (update run_replica x set state = 'absent', redo_start_lsn = null, redo_fork = null, asked_at = now() from gone g"
+		"  where x.run = g.id and (x.left_out is null or $3::text is null))"
+		" insert into event(migration, run, kind, text, data) select g.migration, g.id, 'dropped',"
+		"  'the copy ' || g.target_database || ' was thrown away, asked by ' || coalesce(g.drop_by, '?') || coalesce('; but ' || $3, ''),"
+		"  jsonb_build_object('chain', g.chain) from gone g", left);
+}
+
+bool
+ask_drop_refused(struct db *db, const struct restore_run *run, const char *why, struct err *err)
+{
+	return UNDER_LEASE(db, run, err, "with kept as (update run set drop_asked = null, break_off = false, drop_said = $3 where " LEASE
+		" and drop_asked is not null returning *) insert into event(migration, run, kind, text) select k.migration, k.id, 'not-dropped',"
+		" 'the copy ' || k.target_database || ' was not thrown away: ' || $3 from kept k", why);
+}
+
 /* ---- clusters -------------------------------------------------------------------------------------------------------- */
 
 bool
@@ -584,6 +653,163 @@ ask_hold(struct db *db, int64_t run, const char *reason, struct err *err)
 	return change_run(db, run, "update run set hold = $2, wants_slot = false, next_try = now() where id = $1", reason, err);
 }
 
+/* The run's row before the statement decides everywhere: Postgres evaluates each SET with the old values. */
+#define BACK "backed_out is not null and recovered_at is null"
+
+bool
+ask_go_on(struct db *db, int64_t run, struct err *err)
+{
+	return change_run(db, run, "with anew as (update step set tries = 0, cut_off = 0, not_before = null where run = $1 and state <> 'done'"
+		"   and exists (select 1 from run r where r.id = $1 and r.cancelled_at is not null)),"
+		" waivers as (update upload u set waived_tail = false from run r where r.id = $1 and r.backed_out is not null and r.recovered_at is null"
+		"   and u.migration = r.migration and u.waived_tail)"
+		" update run r set hold = null, cancelled_at = null, break_off = false, wants_slot = false, next_try = now(), backed_out = null, backed_out_at = null,"
+		" void_until = case when " BACK " then greatest(void_until, (select max(b.last_lsn) from backup_set b where b.migration = r.migration"
+		"   and b.kind = 'log' and (b.flags & 256 <> 0 or b.id = r.tail_set))) else void_until end,"
+		" state = case when " BACK " and state in ('cutover', 'recovering') then case when exists (select 1 from step s where s.run = r.id"
+		"   and s.chain = r.chain and s.state = 'done' and s.backup_set is not null) then 'restoring' else 'waiting' end else state end,"
+		" cutover_at = case when not (" BACK ") then cutover_at end, last_file = case when not (" BACK ") then last_file end,"
+		" tail_set = case when not (" BACK ") then tail_set end, recover_asked = case when not (" BACK ") then recover_asked end,"
+		" clock_started = case when not (" BACK ") then clock_started end, clock_stopped = case when not (" BACK ") then clock_stopped end"
+		" where id = $1", NULL, err);
+}
+
+bool
+ask_cancel(struct db *db, int64_t run, const char *hold, bool now, struct err *err)
+{
+	return change_run(db, run, now ? "update run set hold = $2, cancelled_at = coalesce(cancelled_at, now()), break_off = true, wants_slot = false,"
+		" next_try = now() where id = $1" : "update run set hold = $2, cancelled_at = coalesce(cancelled_at, now()), wants_slot = false,"
+		" next_try = now() where id = $1", hold, err);
+}
+
+bool
+ask_drop(struct db *db, int64_t run, const char *what, const char *by, const char *hold, bool now, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update run set drop_asked = $2, drop_by = $3, drop_said = null, break_off = $5::boolean,"
+		" hold = coalesce(hold, $4), cancelled_at = case when $4::text is null then cancelled_at else coalesce(cancelled_at, now()) end,"
+		" wants_slot = false, next_try = now() where id = $1", db_int(mem, run), what, by, hold, db_bool(now));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_doing(struct db *db, int64_t run, struct restore_doing *doing, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "select coalesce(bool_or(s.state = 'running'), false),"
+		" coalesce(bool_or(s.kind = 'recovery' and s.state in ('running', 'done')), false)"
+		" from step s join run r on r.id = s.run and r.chain = s.chain where s.run = $1", db_int(mem, run));
+
+	*doing = good ? (struct restore_doing){ rows_bool(r, 0, 0), rows_bool(r, 0, 1) } : (struct restore_doing){ 0 };
+	talloc_free(mem);
+	return good;
+}
+
+static const char *
+text_or_null(TALLOC_CTX *mem, const struct rows *r, int col)
+{
+	return rows_is_null(r, 0, col) ? NULL : talloc_strdup(mem, rows_text(r, 0, col));
+}
+
+bool
+ask_backout_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct run_sheet_facts *f, struct err *err)
+{
+	struct rows *r = NULL, *after = NULL;
+	const char *id = db_int(mem, run);
+
+	/* The tail: the one that was recognised, or the newest log that says that the source stopped with it. */
+	if (!DB_ASK(db, mem, &r, err, "select r.migration, r.target_database, m.database_name, r.recovered_at is not null or exists (select 1 from step s"
+		"  where s.run = r.id and s.chain = r.chain and s.kind = 'recovery' and s.state in ('running', 'done')), r.clock_started is not null,"
+		" t.database_name, t.server_name, coalesce(t.flags & 256, 0) <> 0, to_char(t.finished, 'YYYY-MM-DD\"T\"HH24:MI:SS'),"
+		" (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = t.id),"
+		" (select s.server_name from backup_set s where s.migration = r.migration and s.kind = 'full' and s.family_guid = coalesce(m.family_guid,"
+		"   s.family_guid) order by s.last_lsn desc limit 1), m.intake->>'agent_url', m.intake->>'portal_url', t.last_lsn::text,"
+		" (select b.database_name from backup_set b where b.migration = r.migration and b.kind = 'full' and b.family_guid = coalesce(m.family_guid,"
+		"   b.family_guid) order by b.last_lsn desc limit 1)"
+		" from run r join migration m on m.id = r.migration left join lateral (select b.* from backup_set b where b.migration = r.migration"
+		"  and (b.id = r.tail_set or (r.tail_set is null and b.kind = 'log' and b.flags & 256 <> 0"
+		"   and b.family_guid = coalesce(m.family_guid, b.family_guid) and b.last_lsn > coalesce(r.void_until, 0)))"
+		"  order by b.last_lsn desc limit 1) t on true where r.id = $1", id))
+		return false;
+	*f = (struct run_sheet_facts){ .migration = text_or_null(mem, r, 0), .target_database = text_or_null(mem, r, 1),
+		.database = text_or_null(mem, r, 5) != NULL ? text_or_null(mem, r, 5) : text_or_null(mem, r, 14) != NULL ? text_or_null(mem, r, 14)
+		            : text_or_null(mem, r, 2),
+		.recovered = rows_bool(r, 0, 3), .clock = rows_bool(r, 0, 4),
+		.server = text_or_null(mem, r, 6) != NULL ? text_or_null(mem, r, 6) : text_or_null(mem, r, 10), .tail_norecovery = rows_bool(r, 0, 7),
+		.tail_finished = text_or_null(mem, r, 8), .tail = text_or_null(mem, r, 9), .agent_url = text_or_null(mem, r, 11),
+		.portal_url = text_or_null(mem, r, 12) };
+	if (f->tail == NULL)
+		return true;
+	if (!DB_ASK(db, mem, &after, err, "select distinct u.name from backup_set b join media_family f on f.backup_set = b.id join upload u on u.id = f.upload"
+		" and u.state = 'arrived' where b.migration = $1 and b.last_lsn > $2::numeric order by 1", f->migration, rows_text(r, 0, 13)))
+		return false;
+	f->n_after = rows_count(after);
+	f->after = talloc_zero_array(mem, const char *, f->n_after + 1);
+	for (size_t i = 0; i < f->n_after; i++)
+		f->after[i] = rows_text(after, i, 0);
+	return true;
+}
+
+bool
+ask_backout(struct db *db, int64_t run, const char *reason, const char *hold, const char *sheet, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update run set backed_out = $2, backed_out_at = now(), hold = $3, run_sheet = $4::jsonb,"
+		" cancelled_at = coalesce(cancelled_at, now()), wants_slot = false, next_try = now(),"
+		" clock_stopped = case when clock_started is null then clock_stopped else coalesce(clock_stopped, now()) end where id = $1",
+		db_int(mem, run), reason, hold, sheet);
+
+	talloc_free(mem);
+	return good;
+}
+
+#define SETS_OF_FILE "select distinct f.backup_set id from upload u join media_family f on f.upload = u.id where u.migration = $1 and u.name = $2" \
+	" and u.state = 'arrived' and u.version = (select max(v.version) from upload v where v.migration = $1 and v.name = $2 and v.state = 'arrived')"
+
+/* The runs are locked: a worker begins no statement meanwhile, and none after it by an older plan. */
+static bool
+replan(struct db *db, const char *migration, struct err *err)
+{
+	return DB_ASK(db, NULL, NULL, err, "update run set replanned = replanned + 1, next_try = now() where migration = $1", migration);
+}
+
+bool
+ask_skip(struct db *db, const struct restore_action *a, const char *file, const char *reason, enum restore_skip *how, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = replan(db, a->migration, err) && DB_ASK(db, mem, &r, err, "with sets as (" SETS_OF_FILE ") select (select count(*) from sets),"
+		" exists (select 1 from step s join run r on r.id = s.run and r.chain = s.chain join sets x on x.id = s.backup_set"
+		"  where r.migration = $1 and s.state in ('done', 'running')),"
+		" exists (select 1 from run r join sets x on x.id = r.tail_set where r.migration = $1)", a->migration, file);
+
+	if (good) {
+		*how = rows_int(r, 0, 0) == 0 ? SKIP_NOT_FOUND : rows_bool(r, 0, 1) ? SKIP_RESTORED : rows_bool(r, 0, 2) ? SKIP_TAIL : SKIP_DONE;
+		if (*how == SKIP_DONE)
+			good = DB_ASK(db, mem, NULL, err, "insert into skipped(backup_set, reason, skipped_by) select x.id, $3, $4 from (" SETS_OF_FILE ") x"
+				" on conflict (backup_set) do update set reason = excluded.reason, skipped_by = excluded.skipped_by, skipped_at = now()",
+				a->migration, file, reason, a->asked_by);
+	}
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_unskip(struct db *db, const struct restore_action *a, const char *file, bool *found, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = replan(db, a->migration, err) && DB_ASK(db, mem, &r, err, "delete from skipped k using (" SETS_OF_FILE ") x where k.backup_set = x.id",
+	                                                    a->migration, file);
+
+	*found = good && rows_affected(r) > 0;
+	talloc_free(mem);
+	return good;
+}
+
 bool
 ask_clock(struct db *db, int64_t run, bool start, struct err *err)
 {
@@ -629,7 +855,7 @@ ask_retry(struct db *db, int64_t run, struct err *err)
 {
 	return change_run(db, run, "with anew as (update step set tries = 0, cut_off = 0, not_before = null where run = $1 and state <> 'done')"
 		" update run set state = case when recover_asked is not null then 'recovering' when cutover_at is not null"
-		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.state = 'done' and s.backup_set is not null)"
+		" then 'cutover' when exists (select 1 from step s where s.run = $1 and s.chain = run.chain and s.state = 'done' and s.backup_set is not null)"
 		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
 }
 

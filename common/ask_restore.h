@@ -22,6 +22,12 @@ struct restore_run {
 	bool recover_asked, cutover;
 	bool others_wait;   /* another run of the cluster would restore if it had our slot */
 	bool is_uat;
+	const char *drop_asked; /* drop or restart: the copy is to be thrown away */
+	const char *backed_out; /* why the customer went back to the source */
+	bool cancelled, recovered;
+	int chain;              /* which try of the whole chain */
+	int replanned;          /* how often a person changed what is planned */
+	struct lsn void_until;  /* no tail ends here or before: it belongs to a cutover that was backed out */
 };
 
 bool ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
@@ -78,6 +84,8 @@ struct restore_step { int64_t id; int attempt, tries; };
 /* Intent first: the row is there before the statement is sent. set 0: none. */
 bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
                     const char *statement, struct restore_step *step, struct err *err);
+/* True once a person wants the statements that run to be broken off. */
+bool ask_break_off(struct db *db, const struct restore_run *run, bool *wanted, struct err *err);
 bool ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err);
 /* What a second conversation saw of a running statement, known by its program name. percent 0: nothing said yet. */
 bool ask_step_seen(struct db *db, const char *migration, const char *kind, const char *token, const char *replica, int percent, int session,
@@ -102,6 +110,13 @@ bool ask_move(struct db *db, struct restore_run *run, const char *to, const char
 bool ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err);
 bool ask_run_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err);
 
+/*
+ * The copy is gone from every replica: the next try of the chain begins, from nothing. left: NULL, or where it could not be
+ * asked. Refused: it is not thrown away, and why.
+ */
+bool ask_dropped(struct db *db, const struct restore_run *run, const char *left, struct err *err);
+bool ask_drop_refused(struct db *db, const struct restore_run *run, const char *why, struct err *err);
+
 /* ---- clusters ------------------------------------------------------------------------------------------------ */
 
 bool ask_replica_is(struct db *db, const char *cluster, const char *replica, int ordinal, const char *state, const char *said,
@@ -120,7 +135,29 @@ bool ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *action, b
 bool ask_action_end(struct db *db, const struct restore_action *action, const char *refusal, const char *said, struct err *err);
 bool ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *action, struct restore_run **runs, size_t *n,
                      struct err *err);
-bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err); /* NULL: released */
+bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err);
+/*
+ * Ends a hold and a cancel. After a backout that came before RECOVERY the run goes back to following the source: the cutover,
+ * its tail and its clock are void.
+ */
+bool ask_go_on(struct db *db, int64_t run, struct err *err);
+/* now: what runs is broken off. hold says who and why. */
+bool ask_cancel(struct db *db, int64_t run, const char *hold, bool now, struct err *err);
+/* what: drop (and stays on hold, for the reason given unless it has one) or restart. */
+bool ask_drop(struct db *db, int64_t run, const char *what, const char *by, const char *hold, bool now, struct err *err);
+/* A statement of this run runs now; RECOVERY was sent. */
+struct restore_doing { bool running, recovery; };
+bool ask_doing(struct db *db, int64_t run, struct restore_doing *doing, struct err *err);
+/* What the run sheet of a backout rests on. Strings are owned by mem. */
+struct run_sheet_facts;
+bool ask_backout_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct run_sheet_facts *facts, struct err *err);
+bool ask_backout(struct db *db, int64_t run, const char *reason, const char *hold, const char *sheet, struct err *err);
+
+/* Takes the sets of a file out of the plan, or puts them back. */
+enum restore_skip { SKIP_DONE, SKIP_NOT_FOUND, SKIP_RESTORED, SKIP_TAIL };
+bool ask_skip(struct db *db, const struct restore_action *action, const char *file, const char *reason, enum restore_skip *how,
+              struct err *err);
+bool ask_unskip(struct db *db, const struct restore_action *action, const char *file, bool *found, struct err *err);
 bool ask_clock(struct db *db, int64_t run, bool start, struct err *err);
 /* Names the last file while no tail is recognised; later it changes nothing. */
 bool ask_last_file(struct db *db, int64_t run, const char *file, struct err *err);

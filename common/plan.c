@@ -535,8 +535,8 @@ plan_tail(const struct plan_set *sets, size_t n, struct guid family, const struc
 	for (size_t i = 0; i < n; i++) {
 		const struct plan_set *s = &sets[i];
 
-		if (s->type != BAK_LOG || !s->tail_norecovery || s->duplicate || !guid_equal(s->family, family) ||
-		    is_left_behind(f, s, now, &looks))
+		if (s->type != BAK_LOG || !s->tail_norecovery || s->duplicate || s->skipped != NULL || !guid_equal(s->family, family) ||
+		    lsn_compare(s->last_lsn, now->void_until) <= 0 || is_left_behind(f, s, now, &looks))
 			continue;
 		tails[n_tails++] = s;
 		forks_mark_left(f, forks_index(f, s->fork, &looks), came_back);

@@ -54,6 +54,7 @@ struct plan_now {
 	struct lsn redo;         /* redo_start_lsn */
 	struct guid fork;        /* redo_start_fork_guid */
 	struct guid base;        /* BackupSetGUID of the full that was restored; null when unknown */
+	struct lsn void_until;   /* no tail ends here or before: it is of a cutover that was backed out */
 };
 
 struct plan_goal {

@@ -1,5 +1,6 @@
 #include "restore/actions.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -7,6 +8,7 @@
 #include "common/ask_plan.h"
 #include "common/ask_restore.h"
 #include "common/log.h"
+#include "common/run_sheet.h"
 
 /* One action on one run (or, for file ones, on the migration). Refusals are words in said, not errors. */
 struct asked {
@@ -54,13 +56,179 @@ do_hold(struct asked *a, struct err *err)
 {
 	const char *reason = arg(a, "reason");
 
+	if (a->run->cancelled)
+		return done(a, talloc_asprintf(a->mem, "the %s run is stopped already: %s", a->run->kind, a->run->hold == NULL ? "" : a->run->hold));
 	return ask_hold(a->db, a->run->id, reason == NULL || reason[0] == '\0' ? "no reason given" : reason, err) && done(a, "held");
 }
 
 static bool
 do_release(struct asked *a, struct err *err)
 {
-	return ask_hold(a->db, a->run->id, NULL, err) && done(a, "released");
+	const char *said = a->run->backed_out == NULL ? "released" : a->run->recovered ? "released; it was backed out, and the hosted copy is in use again"
+		: "released; it follows the source again after the backout: migration plan says which backup continues, and cutover has to be said again";
+
+	return ask_go_on(a->db, a->run->id, err) && done(a, said);
+}
+
+/* Whoever looks at night sees who and why. NULL: no reason was given. */
+static char *
+by_and_why(struct asked *a, const char *what)
+{
+	const char *reason = arg(a, "reason");
+
+	return reason == NULL || reason[0] == '\0' ? NULL : talloc_asprintf(a->mem, "%s by %s: %s", what, a->action->asked_by, reason);
+}
+
+static bool
+is_now(const struct asked *a)
+{
+	return json_is_true(json_object_get(a->args, "now"));
+}
+
+static const char *
+what_runs(const struct restore_doing *doing, bool now)
+{
+	return !doing->running ? "nothing runs" : now ? "the RESTORE that runs is broken off" : "the RESTORE that runs ends first";
+}
+
+static bool
+do_cancel(struct asked *a, struct err *err)
+{
+	const char *hold = by_and_why(a, "cancelled");
+	struct restore_doing doing;
+
+	if (hold == NULL)
+		return refuse(a, CONFLICT, "a reason is needed");
+	if (is_state(a, "online verified"))
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s: there is nothing to cancel any more (backout says how to go back)",
+			a->run->kind, a->run->state));
+	if (!ask_doing(a->db, a->run->id, &doing, err))
+		return false;
+	if (doing.recovery)
+		return refuse(a, CONFLICT, "RECOVERY has begun and is not broken off (backout says how to go back)");
+	if (a->run->cancelled && !is_now(a))
+		return done(a, talloc_asprintf(a->mem, "it was stopped before: %s", a->run->hold == NULL ? "" : a->run->hold));
+	return ask_cancel(a->db, a->run->id, hold, is_now(a), err) &&
+	       done(a, talloc_asprintf(a->mem, "cancelled: %s, and no more is planned; %s is kept as it is", what_runs(&doing, is_now(a)),
+	                               a->run->target_database));
+}
+
+/* Why this run's copy cannot be thrown away, or NULL. */
+static const char *
+why_not_dropped(struct asked *a, const struct restore_doing *doing)
+{
+	if (!a->run->is_uat && (a->run->recovered || doing->recovery || is_state(a, "online verified")))
+		return talloc_asprintf(a->mem, "%s was recovered: a production database that is or may be ONLINE is never dropped", a->run->target_database);
+	if (a->run->is_uat && doing->recovery && is_state(a, "recovering"))
+		return talloc_asprintf(a->mem, "%s is being recovered; it can be dropped when that has ended", a->run->target_database);
+	return NULL;
+}
+
+static bool
+do_drop(struct asked *a, struct err *err)
+{
+	const char *confirm = arg(a, "confirm"), *why;
+	struct restore_doing doing;
+
+	if (confirm == NULL || strcmp(confirm, a->run->target_database) != 0)
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the confirmation names %s; this run's database is %s", confirm == NULL ? "nothing" : confirm,
+			a->run->target_database));
+	if (!ask_doing(a->db, a->run->id, &doing, err))
+		return false;
+	if ((why = why_not_dropped(a, &doing)) != NULL)
+		return refuse(a, CONFLICT, why);
+	if (!a->run->is_uat && !a->run->cancelled)
+		return refuse(a, CONFLICT, "migration cancel comes first: dropping is a second act");
+	if (a->run->drop_asked != NULL)
+		return done(a, "it was asked before and is being done");
+	if (doing.running)
+		return refuse(a, NOT_READY, "a statement is running; it ends first (or migration cancel --now breaks it off)");
+	return ask_drop(a->db, a->run->id, "drop", a->action->asked_by, talloc_asprintf(a->mem, "dropped by %s", a->action->asked_by), false, err) &&
+	       done(a, talloc_asprintf(a->mem, "%s is thrown away on every replica; the run stays stopped", a->run->target_database));
+}
+
+static bool
+do_restart(struct asked *a, struct err *err)
+{
+	struct restore_doing doing;
+	const char *why, *held;
+
+	if (!ask_doing(a->db, a->run->id, &doing, err))
+		return false;
+	if ((why = why_not_dropped(a, &doing)) != NULL)
+		return refuse(a, CONFLICT, why);
+	if (a->run->drop_asked != NULL)
+		return done(a, "it was asked before and is being done");
+	held = a->run->hold == NULL ? "" : talloc_asprintf(a->mem, "; it begins when it is released, for it is on hold: %s", a->run->hold);
+	return ask_drop(a->db, a->run->id, "restart", a->action->asked_by, NULL, is_now(a), err) &&
+	       done(a, talloc_asprintf(a->mem, "%s; then %s is thrown away and the chain begins again from the best full (try %d)%s",
+	                               what_runs(&doing, is_now(a)), a->run->target_database, a->run->chain + 1, held));
+}
+
+static bool
+do_backout(struct asked *a, struct err *err)
+{
+	const char *hold = by_and_why(a, "backed out");
+	struct run_sheet_facts facts;
+	char *text;
+	json_t *sheet;
+	bool good;
+
+	if (hold == NULL)
+		return refuse(a, CONFLICT, "a reason is needed");
+	if (a->run->is_uat)
+		return refuse(a, CONFLICT, "a rehearsal has no source to go back to; it can be cancelled and dropped");
+	if (a->run->backed_out != NULL)
+		return done(a, talloc_asprintf(a->mem, "it was backed out before: %s", a->run->backed_out));
+	if (!ask_backout_facts(a->db, a->mem, a->run->id, &facts, err))
+		return false;
+	facts.reason = arg(a, "reason");
+	facts.by = a->action->asked_by;
+	sheet = run_sheet(&facts);
+	text = json_dumps(sheet, JSON_COMPACT);
+	good = ask_backout(a->db, a->run->id, facts.reason, hold, text, err);
+	free(text);
+	json_decref(sheet);
+	return good && done(a, talloc_asprintf(a->mem, "backed out%s: %s; the run sheet says what to switch on at the source", facts.clock ? ", and the clock is stopped" : "",
+		facts.recovered ? "what was written in the hosted copy since RECOVERY is lost" : "the copy is kept RESTORING"));
+}
+
+static bool
+do_skip(struct asked *a, struct err *err)
+{
+	const char *file = arg(a, "file"), *reason = arg(a, "reason");
+	enum restore_skip how;
+
+	if (file == NULL || reason == NULL || reason[0] == '\0')
+		return refuse(a, CONFLICT, "a file and a reason are needed");
+	if (!ask_skip(a->db, a->action, file, reason, &how, err))
+		return false;
+	switch (how) {
+	case SKIP_NOT_FOUND:
+		return refuse(a, NOT_FOUND, talloc_asprintf(a->mem, "no backup called %s has arrived (file list shows them)", file));
+	case SKIP_RESTORED:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "%s is restored already, or is being restored: it cannot be taken out any more (migration restart"
+			" begins the chain again)", file));
+	case SKIP_TAIL:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "%s is the recognised tail of this migration: without it the cutover cannot end", file));
+	case SKIP_DONE:
+		break;
+	}
+	return done(a, talloc_asprintf(a->mem, "%s is taken out of the plan", file));
+}
+
+static bool
+do_unskip(struct asked *a, struct err *err)
+{
+	const char *file = arg(a, "file");
+	bool found = false;
+
+	if (file == NULL)
+		return refuse(a, CONFLICT, "a file is needed");
+	if (!ask_unskip(a->db, a->action, file, &found, err))
+		return false;
+	return found ? done(a, talloc_asprintf(a->mem, "%s is back in the plan", file))
+	             : refuse(a, NOT_FOUND, talloc_asprintf(a->mem, "%s was not taken out of the plan", file));
 }
 
 static bool
@@ -106,6 +274,8 @@ do_cutover(struct asked *a, struct err *err)
 		return ask_last_file(a->db, a->run->id, file, err) && done(a, talloc_asprintf(a->mem, "the cutover goes on; the last file is %s", file));
 	if (a->run->cutover)
 		return done(a, "the cutover was asked before and goes on");
+	if (a->run->cancelled)
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is stopped: %s (migration release)", a->run->kind, a->run->hold == NULL ? "" : a->run->hold));
 	if (!is_state(a, "waiting restoring ready"))
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s", a->run->kind, a->run->state));
 	return ask_cutover(a->db, a->run->id, file, err) && done(a, "the source is off; waiting for the tail");
@@ -137,14 +307,16 @@ do_recover(struct asked *a, struct err *err)
 static bool
 do_retry(struct asked *a, struct err *err)
 {
-	bool settling = false;
+	bool failed = strcmp(a->run->state, "failed") == 0, settling = false;
 
 	if (is_state(a, "online verified") && !ask_retry_settling(a->db, a->run->id, &settling, err))
 		return false;
 	if (settling)
 		return done(a, "what the cluster refused is asked again");
-	if (strcmp(a->run->state, "failed") != 0)
+	if (!failed && !a->run->cancelled)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
+	if (a->run->cancelled && (!do_release(a, err) || !failed))
+		return a->said != NULL;
 	return ask_retry(a->db, a->run->id, err) && done(a, "tried again");
 }
 
@@ -193,7 +365,13 @@ static const struct { const char *kind; bool (*act)(struct asked *a, struct err 
 	{ "retry", do_retry, false },
 	{ "leave-out", do_leave_out, false },
 	{ "verify", do_verify, false },
+	{ "cancel", do_cancel, false },
+	{ "drop", do_drop, false },
+	{ "restart", do_restart, false },
+	{ "backout", do_backout, false },
 	{ "accept-as-tail", do_accept, true },
+	{ "skip", do_skip, true },
+	{ "unskip", do_unskip, true },
 };
 
 static bool

@@ -70,6 +70,36 @@ lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err)
 	return mssql_open(mem, t, program, NULL, err);
 }
 
+/* Who breaks the statement off does it through this. */
+static void
+talks_with(struct lane *lane, struct mssql *ms)
+{
+	pthread_mutex_lock(&lane->talk);
+	lane->talking = ms;
+	pthread_mutex_unlock(&lane->talk);
+}
+
+void
+lane_break_off(struct lane *lane)
+{
+	pthread_mutex_lock(&lane->talk);
+	if (lane->talking != NULL)
+		mssql_cancel(lane->talking);
+	lane->broken_off = true;
+	pthread_mutex_unlock(&lane->talk);
+}
+
+static bool
+is_broken_off(struct lane *lane)
+{
+	bool is;
+
+	pthread_mutex_lock(&lane->talk);
+	is = lane->broken_off;
+	pthread_mutex_unlock(&lane->talk);
+	return is;
+}
+
 /* ---- plan ------------------------------------------------------------------------------------------------ */
 
 static struct plan *
@@ -103,11 +133,14 @@ run_step(struct walk *w, const char *kind, int64_t set, const char *statement, s
          struct err *ran, struct err *err)
 {
 	struct lane *lane = w->lane;
+	bool good;
 
-	if (!step_run(w->db, w->ms, &lane->run, lane->replica, kind, set, statement, step, o, ran, err))
-		return false;
-	lane->stepped = true;
-	return true;
+	if (set != 0) /* a RESTORE of a backup may be broken off; RECOVERY is not */
+		talks_with(lane, w->ms);
+	good = step_run(w->db, w->ms, &lane->run, lane->replica, kind, set, statement, step, o, ran, err);
+	talks_with(lane, NULL);
+	lane->stepped = lane->stepped || good;
+	return good;
 }
 
 /* Waits while somebody restores this database: our own orphaned request, or a person. */
@@ -234,7 +267,10 @@ end_step(struct walk *w, const struct restore_step *step, const struct mssql_out
 		finish_err(lane, &err);
 		return false;
 	}
-	if (!good)
+	/* A person's word is no failure of the step. */
+	if (!good && is_broken_off(lane))
+		finish(lane, LANE_WAITS, "the restore of %s on %s was broken off", what, lane->replica);
+	else if (!good)
 		judge_failure(lane, o, step->tries, rest_ms, what);
 	return lane->end == LANE_LEVEL;
 }
@@ -245,7 +281,11 @@ look_again(struct walk *w)
 {
 	struct err err = { 0 };
 
-	if ((mssql_is_dead(w->ms) && (w->ms = lane_open(w->mem, w->lane, &err)) == NULL) || !look(w, &err)) {
+	if (mssql_is_dead(w->ms)) {
+		talks_with(w->lane, NULL);
+		w->ms = lane_open(w->mem, w->lane, &err);
+	}
+	if (w->ms == NULL || !look(w, &err)) {
 		finish_err(w->lane, &err);
 		return false;
 	}
@@ -295,6 +335,10 @@ may_go_on(struct walk *w)
 	}
 	if (lane->run.hold != NULL) {
 		finish(lane, LANE_WAITS, "on hold: %s", lane->run.hold);
+		return false;
+	}
+	if (lane->run.drop_asked != NULL || lane->run.replanned != lane->replanned) {
+		finish(lane, LANE_YIELDS, lane->run.drop_asked != NULL ? "the copy is to be thrown away" : "a person changed what is planned");
 		return false;
 	}
 	if (lane->stepped && lane->run.others_wait && !lane->run.cutover) {
@@ -630,5 +674,48 @@ lane_recover(struct lane *lane)
 	else if (may_go_on(&w) && bring_online(&w) && !make_users(&w, &err))
 		finish(lane, err.kind == ERR_REFUSED && err.code == ASK_LEASE_LOST ? LANE_LOST : LANE_WAITS, "the verify user on %s: %s", lane->replica,
 		       err.text);
+	talloc_free(w.mem);
+}
+
+/* ---- throwing a copy away --------------------------------------------------------------------------------------------- */
+
+/* False (the lane's end says why): what stands under our generated name is not what we made, or is not to be dropped. */
+static bool
+is_ours_to_drop(struct lane *lane)
+{
+	bool known = guid_is_null(lane->seen.last_set);
+
+	for (size_t i = 0; i < lane->chain->n && !known; i++)
+		known = guid_equal(lane->chain->sets[i].backup_set_guid, lane->seen.last_set);
+	if (!known)
+		finish(lane, LANE_BROKEN, "%s on %s was restored from a backup that this migration does not have: it is not ours to drop",
+		       lane->run.target_database, lane->replica);
+	else if (lane->seen.is_online && !(lane->run.is_uat && lane->run.recovered))
+		finish(lane, LANE_BROKEN, "%s is ONLINE on %s: it is not dropped", lane->run.target_database, lane->replica);
+	else if (!lane->seen.is_online && !lane->seen.is_restoring)
+		finish(lane, LANE_BROKEN, "%s is %s on %s: it is not dropped", lane->run.target_database, lane->seen.state, lane->replica);
+	else
+		return true;
+	return false;
+}
+
+void
+lane_drop(struct lane *lane)
+{
+	struct mssql_outcome o = { 0 };
+	struct restore_step begun = { 0 };
+	struct err err = { 0 }, ran = { 0 };
+	struct walk w;
+
+	if (!begin_walk(&w, lane))
+		return;
+	if (!look(&w, &err))
+		finish_err(lane, &err);
+	else if (lane->seen.exists && is_ours_to_drop(lane) && !is_put_off(&w, "drop", 0, "DROP DATABASE")) {
+		if (!run_step(&w, "drop", 0, tsql_drop(w.mem, lane->run.target_database, lane->run.is_uat && lane->run.recovered), &begun, &o, &ran))
+			finish_err(lane, &ran);
+		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
+			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);
+	}
 	talloc_free(w.mem);
 }

@@ -7,6 +7,7 @@
 #ifndef LANDFALL_LANE_H
 #define LANDFALL_LANE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "common/ask_plan.h"
@@ -36,6 +37,12 @@ struct lane {
 	const struct chain *chain;
 	struct guid family;
 	atomic_bool *stop;
+	int replanned;                /* of the run when the chain was read: later changes of a person end the walk */
+	bool left_out;
+	/* The conversation while it stands, and whether a person wants its RESTORE broken off. */
+	pthread_mutex_t talk;
+	struct mssql *talking;
+	bool broken_off;
 
 	/* Results; why is owned by the lane. */
 	enum lane_end end;
@@ -54,6 +61,12 @@ struct mssql *lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *er
 
 /* Restores what is to be restored. */
 void lane_walk(struct lane *lane);
+
+/* Sends attention to the RESTORE that this lane waits for. From any thread, while it walks; again and again is harmless. */
+void lane_break_off(struct lane *lane);
+
+/* Throws the copy on this replica away, if it is there and ours. LEVEL: it is gone. */
+void lane_drop(struct lane *lane);
 
 /* The point of no return on this replica, then the users. */
 void lane_recover(struct lane *lane);

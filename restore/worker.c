@@ -1,9 +1,11 @@
 #include "restore/worker.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "restore/cluster.h"
@@ -94,6 +96,7 @@ offline_tail(const struct visit *v, struct guid family, int64_t *tail, struct er
 	for (size_t i = 0; i < n && now.absent; i++)
 		if (list[i].left_out == NULL && !lsn_is_null(list[i].redo))
 			now = (struct plan_now){ .redo = list[i].redo, .fork = list[i].fork };
+	now.void_until = v->run.void_until;
 	found = plan_tail(v->chain->sets, v->chain->n, family, &now);
 	*tail = found == NULL ? 0 : found->id;
 	return true;
@@ -141,11 +144,11 @@ make_lanes(struct visit *v, struct err *err)
 	for (size_t i = 0; i < n && v->n < REPLICAS_MAX; i++) {
 		struct lane *lane = &v->lanes[v->n];
 
-		if (list[i].left_out != NULL)
+		if (list[i].left_out != NULL && v->run.drop_asked == NULL)
 			continue;
 		*lane = (struct lane){ .config = v->worker->config, .cluster = v->cluster, .where = target_named(v->cluster, list[i].name),
 			.replica = list[i].name, .is_primary = list[i].ordinal == 0, .run = v->run, .chain = v->chain, .family = family_of(v),
-			.stop = &v->worker->stop };
+			.stop = &v->worker->stop, .replanned = v->run.replanned, .left_out = list[i].left_out != NULL, .talk = PTHREAD_MUTEX_INITIALIZER };
 		if (lane->where == NULL)
 			return err_set(err, ERR_OPERATOR, 0, "replica %s of cluster %s is not in the configuration", list[i].name, v->run.cluster);
 		v->n++;
@@ -217,6 +220,26 @@ lane_thread(void *ctx)
 	return NULL;
 }
 
+/* Waits for a lane; a person who wants the statements broken off is heard within a second. */
+static void
+join(struct visit *v, pthread_t thread)
+{
+	struct timespec until;
+	struct err err = { 0 };
+	bool wanted;
+
+	for (;;) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += 1;
+		if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+			return;
+		if (!ask_break_off(v->db, &v->run, &wanted, &err) || !wanted)
+			continue;
+		for (size_t i = 0; i < v->n; i++)
+			lane_break_off(&v->lanes[i]);
+	}
+}
+
 static void
 walk_lanes(struct visit *v)
 {
@@ -231,7 +254,7 @@ walk_lanes(struct visit *v)
 	}
 	for (size_t i = 0; i < v->n; i++)
 		if (started[i])
-			pthread_join(threads[i], NULL);
+			join(v, threads[i]);
 }
 
 /* The worst end of all lanes, with the reasons of those that ended so. */
@@ -371,6 +394,46 @@ go_settle(struct visit *v)
 		release(v, why != NULL ? why : err.kind != ERR_NONE ? err.text : NULL, IDLE_MS);
 }
 
+/* The copy goes from every replica; what is left out of the run and away as well is told, not waited for. */
+static void
+go_drop(struct visit *v)
+{
+	struct err err = { 0 };
+	const char *why;
+	char *left = NULL;
+
+	for (size_t i = 0; i < v->n; i++) {
+		struct lane *lane = &v->lanes[i];
+
+		lane->run = v->run;
+		lane_drop(lane);
+		if (lane->left_out && lane->end == LANE_WAITS) {
+			left = talloc_asprintf(v->mem, "%s%s%s is left out and could not be asked (%s)", left == NULL ? "" : left, left == NULL ? "" : "; ",
+			                       lane->replica, lane->why);
+			lane->end = LANE_LEVEL;
+		}
+	}
+	switch (worst(v, &why)) {
+	case LANE_LEVEL:
+		if (!ask_dropped(v->db, &v->run, left, &err))
+			log_warning("a dropped copy could not be recorded", "migration", v->run.migration, "error", err.text, NULL);
+		release(v, NULL, 0);
+		break;
+	case LANE_BROKEN:
+		log_error("a copy is not dropped", "migration", v->run.migration, "why", why, NULL);
+		ask_drop_refused(v->db, &v->run, why, &err);
+		release(v, why, IDLE_MS);
+		break;
+	case LANE_WAITS:
+	case LANE_YIELDS:
+		release(v, why, patience(v));
+		break;
+	case LANE_LOST:
+		log_warning("a run was left", "migration", v->run.migration, "why", why, NULL);
+		break;
+	}
+}
+
 static void
 go(struct visit *v)
 {
@@ -380,6 +443,10 @@ go(struct visit *v)
 	v->chain = ask_chain(v->db, v->mem, v->run.migration, &err);
 	if (v->chain == NULL || !recognise_tail(v, &err) || !make_lanes(v, &err)) {
 		release(v, err.text, TROUBLE_MS);
+		return;
+	}
+	if (v->run.drop_asked != NULL) {
+		go_drop(v);
 		return;
 	}
 	if (strcmp(v->run.state, "recovering") == 0) {

@@ -14,6 +14,7 @@ alter table run
     -- A worker is to throw the copy away: for good, or because the chain begins again.
     add column drop_asked    text check (drop_asked in ('drop', 'restart')),
     add column drop_by       text,
+    add column drop_said     text,                      -- how the last one ended
     -- A RESTORE that runs is to be broken off.
     add column break_off     boolean not null default false,
     -- Which try of the whole chain this is: steps of earlier ones tell of a copy that is gone.
