@@ -145,16 +145,29 @@ ask_key_revoke(struct db *db, const char *migration, const char *fingerprint, in
 }
 
 bool
-ask_action_new(struct db *db, const char *migration, int64_t run, const char *kind, const char *args, int64_t *id, struct err *err)
+ask_action_new(struct db *db, const char *migration, int64_t run, const char *kind, const char *args, const char *key, int64_t *id, bool *same,
+               struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	struct rows *r;
-	bool good = DB_ASK(db, mem, &r, err, "insert into action(migration, run, kind, args) values($1, $2, $3, $4::jsonb) returning id", migration,
-	                   run == 0 ? NULL : db_int(mem, run), kind, args);
+	struct rows *r = NULL;
+	bool good = true;
 
-	*id = good ? rows_int(r, 0, 0) : 0;
+	*id = 0;
+	*same = false;
+	/* Who asks under the same key at the same moment is seen the second time. */
+	for (int i = 0; i < 2 && good && *id == 0; i++) {
+		good = DB_ASK(db, mem, &r, err, "with anew as (insert into action(migration, run, kind, args, idempotency_key)"
+			"  values($1, $2::bigint, $3, $4::jsonb, coalesce($5::uuid, gen_random_uuid())) on conflict (idempotency_key) do nothing returning id)"
+			" select id, true from anew union all select a.id, a.migration = $1 and a.run is not distinct from $2::bigint and a.kind = $3"
+			"  and a.args = $4::jsonb from action a where a.idempotency_key = $5::uuid and not exists (select 1 from anew)", migration,
+			run == 0 ? NULL : db_int(mem, run), kind, args, key);
+		if (good && rows_count(r) == 1) {
+			*id = rows_int(r, 0, 0);
+			*same = rows_bool(r, 0, 1);
+		}
+	}
 	talloc_free(mem);
-	return good;
+	return good && *id == 0 ? err_set(err, ERR_AGAIN, 0, "another act under this key is just being asked") : good;
 }
 
 bool

@@ -28,8 +28,12 @@ struct admin_key { const char *type, *blob, *comment, *fingerprint, *expires; co
 bool ask_key_add(struct db *db, const char *migration, const struct admin_key *key, bool *added, struct err *err);
 bool ask_key_revoke(struct db *db, const char *migration, const char *fingerprint, int *revoked, struct err *err);
 
-/* run 0: all runs. args is a JSON object. */
-bool ask_action_new(struct db *db, const char *migration, int64_t run, const char *kind, const char *args, int64_t *id, struct err *err);
+/*
+ * run 0: all runs. args is a JSON object. key: NULL, or a GUID that makes asking again harmless: the id of the act that was asked
+ * under it is given back, and *same says whether it is this very one.
+ */
+bool ask_action_new(struct db *db, const char *migration, int64_t run, const char *kind, const char *args, const char *key, int64_t *id, bool *same,
+                    struct err *err);
 /* state: asked, done, refused. */
 /* asked, done, or the word of its refusal (see ask_action_end). */
 bool ask_action_state(struct db *db, TALLOC_CTX *mem, int64_t id, const char **state, const char **said, struct err *err);

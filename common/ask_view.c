@@ -38,7 +38,7 @@ view_migrations(struct db *db, struct err *err)
 	return ask_json(db, err, "select coalesce(json_agg(json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name,"
 		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'waits_on', p.waits_on, 'failure', p.failure,"
 		" 'files', (select count(*) from upload u where u.migration = m.id and u.state = 'arrived'),"
-		" 'steps', (select count(*) from step s where s.run = p.id and s.state = 'done'),"
+		" 'steps', (select count(*) from step s where s.run = p.id and s.chain = p.chain and s.state = 'done'),"
 		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict, 'chain', case when p.plan is null then null"
 		"  when p.plan->'gaps'->0 is not null then 'gap: ' || (p.plan->'gaps'->0->>'text')"
 		"  when (p.plan->>'complete')::boolean then 'whole' else 'not whole yet' end,"
@@ -52,7 +52,9 @@ view_migrations(struct db *db, struct err *err)
 	" 'primary', (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1)," \
 	" 'hold', r.hold, 'waits_for', r.waits_for, 'waits_on', r.waits_on, 'failure', r.failure, 'verdict', r.verdict," \
 	" 'tail', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set)," \
-	" 'clock_started', r.clock_started, 'recovered_at', r.recovered_at, 'settled_at', r.settled_at," \
+	" 'clock_started', r.clock_started, 'clock_stopped', r.clock_stopped, 'recovered_at', r.recovered_at, 'settled_at', r.settled_at," \
+	" 'cancelled', r.cancelled_at is not null, 'backed_out', r.backed_out, 'run_sheet', case when r.backed_out is not null then r.run_sheet end," \
+	" 'chain', r.chain, 'drop_asked', r.drop_asked, 'drop_said', r.drop_said," \
 	" 'replicas', (select coalesce(json_agg(json_build_object('target', x.replica, 'state', x.state," \
 	"   'redo_start_lsn', x.redo_start_lsn::text, 'left_out', x.left_out, 'group_state', x.group_state, 'lag_seconds', x.lag_seconds," \
 "   'redo_kb', x.redo_kb) order by x.ordinal), '[]') from run_replica x where x.run = r.id)," \
@@ -60,13 +62,14 @@ view_migrations(struct db *db, struct err *err)
 	" 'restored', (select coalesce(json_agg(n.name order by s.finished_at, s.id, n.family_number), '[]') from step s" \
 	"   join lateral (select distinct on (f.family_number) f.family_number, u.name from media_family f join upload u on u.id = f.upload" \
 	"     and u.state = 'arrived' where f.backup_set = s.backup_set order by f.family_number, f.damaged, u.id) n on true" \
-	"   where s.run = r.id and s.state = 'done'" \
+	"   where s.run = r.id and s.chain = r.chain and s.state = 'done'" \
 	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
 	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \
 	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb)," \
 	/* Made from all that is known by now. */ \
 	" 'plan_is_current', coalesce((r.plan->'seen'->>'cutover')::boolean = (r.cutover_at is not null)" \
-	"   and (r.plan->'seen'->>'tail')::bigint = coalesce(r.tail_set, 0) and (r.plan->'seen'->>'parts')::bigint = (select count(*)" \
+	"   and (r.plan->'seen'->>'tail')::bigint = coalesce(r.tail_set, 0) and coalesce((r.plan->'seen'->>'replanned')::int, 0) = r.replanned" \
+	"   and (r.plan->'seen'->>'parts')::bigint = (select count(*)" \
 	"   from media_family f join upload u on u.id = f.upload where u.migration = r.migration and u.state = 'arrived'), false))"
 
 static bool

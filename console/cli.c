@@ -4,13 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "common/ask_admin.h"
+#include "common/ask_view.h"
 #include "common/text.h"
-
-enum { ACTION_SECONDS = 20 };
 
 int
 cli_fail(const struct cli *c, enum cli_exit code, const char *fmt, ...)
@@ -152,33 +149,27 @@ cli_run(const struct cli *c, const char *migration, const char *kind, int64_t *r
 	return CLI_FINE;
 }
 
-static const struct { const char *word; enum cli_exit code; } refusals[] = {
-	{ "failed", CLI_FAILED }, { "not-found", CLI_NOT_FOUND }, { "conflict", CLI_CONFLICT }, { "not-ready", CLI_NOT_READY },
-};
-
-int
-cli_act(struct cli *c, const char *migration, int64_t run, const char *kind, json_t *args, const char **said)
+json_t *
+cli_migration(struct cli *c, const char *id, int *code)
 {
 	struct err err = { 0 };
-	char *text = json_dumps(args, JSON_COMPACT);
-	const char *state = "asked";
-	time_t until = time(NULL) + ACTION_SECONDS;
-	int64_t id;
-	bool good = ask_action_new(c->db, migration, run, kind, text, &id, &err);
+	json_t *m = view_migration(c->db, id, &err);
 
-	free(text);
-	json_decref(args);
-	while (good && strcmp(state, "asked") == 0 && time(NULL) < until) {
-		usleep(100000);
-		good = ask_action_state(c->db, c->mem, id, &state, said, &err);
-	}
-	if (!good)
-		return cli_error(c, &err);
-	if (strcmp(state, "asked") == 0)
-		return cli_fail(c, CLI_TIMED_OUT, "it is asked (action %lld), but no restore worker has taken it up yet; is landfall-restore running?",
-		                (long long)id);
-	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
-		if (strcmp(state, refusals[i].word) == 0)
-			return cli_fail(c, refusals[i].code, "%s", *said);
-	return CLI_FINE;
+	if (m == NULL)
+		*code = cli_error(c, &err);
+	else if (json_is_null(m))
+		*code = cli_fail(c, CLI_NOT_FOUND, "there is no migration %s (migration list shows them)", id);
+	return m == NULL || json_is_null(m) ? NULL : m;
+}
+
+json_t *
+cli_run_of(json_t *m, const char *kind)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(json_object_get(m, "runs"), i, r)
+		if (strcmp(json_string_value(json_object_get(r, "run")), kind) == 0)
+			return r;
+	return NULL;
 }

@@ -30,6 +30,7 @@ struct cli {
 	int argc;              /* what follows noun and verb */
 	char **argv;
 	const char *usage;     /* of the command that runs */
+	const char *once;      /* --once: the act's key, NULL for one of its own */
 };
 
 /* --name VALUE; with a flag --name alone, and with both --name or --name=VALUE. */
@@ -54,8 +55,21 @@ const char *cli_get(const struct cli *c, json_t *o, const char *key);
 
 /* --run: production when not given. 0 words: NULL. */
 int cli_run(const struct cli *c, const char *migration, const char *kind, int64_t *run);
-/* Asks a worker to do it and waits for its word. Exit code; *said gets the word. */
+/* Asks a worker to do it and waits for its word. Exit code; *said gets the word. Steals args. */
 int cli_act(struct cli *c, const char *migration, int64_t run, const char *kind, json_t *args, const char **said);
+
+/* Connects, finds the run (kind NULL: all runs), acts. Steals args. */
+int cli_ask(struct cli *c, const char *migration, const char *kind, const char *action, json_t *args, const char **said);
+/* Prints the word, and the command that comes next (or NULL). */
+int cli_said(struct cli *c, const char *said, const char *next);
+/*
+ * What cannot be taken back is confirmed by typing the word; a pasted --yes alone must not hit the wrong migration, so without a
+ * terminal both --yes and --confirm WORD are needed.
+ */
+int cli_confirm(const struct cli *c, const char *word, bool yes, const char *confirmed, const char *danger);
+/* The migration as view_migration shows it, or NULL with *code set; one of its runs (borrowed), NULL when there is none. */
+json_t *cli_migration(struct cli *c, const char *id, int *code);
+json_t *cli_run_of(json_t *migration, const char *kind);
 
 struct cli_command {
 	const char *noun, *verb;
@@ -75,6 +89,12 @@ int cmd_migration_clock(struct cli *c);
 int cmd_migration_cutover(struct cli *c);
 int cmd_migration_recover(struct cli *c);
 int cmd_migration_leave_out(struct cli *c);
+int cmd_migration_skip(struct cli *c);
+int cmd_migration_unskip(struct cli *c);
+int cmd_migration_cancel(struct cli *c);
+int cmd_migration_drop(struct cli *c);
+int cmd_migration_restart(struct cli *c);
+int cmd_migration_backout(struct cli *c);
 int cmd_migration_verify(struct cli *c);
 int cmd_migration_report(struct cli *c);
 int cmd_key_add(struct cli *c);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/lsn.h"
 #include "console/cli.h"
 #include "console/cmd_inspect.h"
 
@@ -16,7 +17,11 @@ static const struct cli_command commands[] = {
 	  "makes a migration; prints its id, which is the SFTP user name" },
 	{ "migration", "list", cmd_migration_list, "migration list", "all migrations with their stage" },
 	{ "migration", "show", cmd_migration_show, "migration show M [--run uat|production]", "runs, gates, files and what is missing" },
-	{ "migration", "plan", cmd_migration_plan, "migration plan M [--run uat|production]", "what will be restored, and why each other file will not" },
+	{ "migration", "plan", cmd_migration_plan, "migration plan M [--run uat|production] [--sql] [--detailed-exitcode]",
+	  "a dry run: what will be restored, as which statements, and why each other file will not; with --detailed-exitcode it ends with\n      0 when"
+	  " nothing is to do and the chain is complete, 2 when something is to do or missing, 1 when it fails" },
+	{ "migration", "skip", cmd_migration_skip, "migration skip M FILE --reason R", "takes a backup out of the plan; never one that is restored" },
+	{ "migration", "unskip", cmd_migration_unskip, "migration unskip M FILE", "puts it back" },
 	{ "migration", "hold", cmd_migration_hold, "migration hold M --reason R [--run uat|production]", "nothing is restored until it is released" },
 	{ "migration", "release", cmd_migration_release, "migration release M [--run uat|production]", "goes on" },
 	{ "migration", "retry", cmd_migration_retry, "migration retry M [--run uat|production]", "tries a failed run again" },
@@ -26,6 +31,14 @@ static const struct cli_command commands[] = {
 	  "the source is off: restores the tail and stops at the gates" },
 	{ "migration", "recover", cmd_migration_recover, "migration recover M [--run uat|production] [--wait[=30m]] [--timeout 30m] [--yes --confirm M]",
 	  "the point of no return: the primary comes ONLINE" },
+	{ "migration", "cancel", cmd_migration_cancel, "migration cancel M [--run uat|production] --reason R [--now]",
+	  "stops a run when the statement that runs has ended (--now: breaks it off); the copy is kept RESTORING" },
+	{ "migration", "drop", cmd_migration_drop, "migration drop M --run uat|production --yes --confirm TARGET_DATABASE",
+	  "throws the copy of a cancelled run, or of a rehearsal, away on every replica" },
+	{ "migration", "restart", cmd_migration_restart, "migration restart M [--run uat|production] [--now] [--yes --confirm M]",
+	  "throws the copy away and begins the chain again; says first what that costs" },
+	{ "migration", "backout", cmd_migration_backout, "migration backout M --reason R",
+	  "back to the source: stops everything and says what to switch on there, in order" },
 	{ "migration", "leave-out", cmd_migration_leave_out, "migration leave-out M --replica NAME --reason R", "goes on without one replica" },
 	{ "migration", "verify", cmd_migration_verify, "migration verify M [--run uat|production] [--wait[=30m]] [--timeout 30m]", "verifies again" },
 	{ "migration", "report", cmd_migration_report, "migration report M [--run uat|production] [--format text|json|html]", "the verification's report" },
@@ -33,6 +46,8 @@ static const struct cli_command commands[] = {
 	{ "key", "list", cmd_key_list, "key list M", "the keys of a migration" },
 	{ "key", "revoke", cmd_key_revoke, "key revoke M FINGERPRINT", "shuts a key out and ends its sessions" },
 	{ "file", "list", cmd_file_list, "file list M", "files of a migration" },
+	{ "file", "skip", cmd_migration_skip, "file skip M FILE --reason R", "the same as migration skip" },
+	{ "file", "unskip", cmd_migration_unskip, "file unskip M FILE", "the same as migration unskip" },
 	{ "file", "accept-as-tail", cmd_file_accept, "file accept-as-tail M FILE --reason R", "takes a log for the last one although it was not taken WITH NORECOVERY" },
 	{ "upload", "list", cmd_upload_list, "upload list [--live]", "what is being received, how fast and by whom; without --live what is partial too" },
 	{ "upload", "kick", cmd_upload_kick, "upload kick SESSION", "ends a session; its upload stays partial" },
@@ -57,7 +72,7 @@ help(FILE *out, const char *noun)
 	if (noun == NULL || strcmp(noun, "inspect") == 0)
 		fprintf(out, "  landfall inspect [--json | --columns] [--target RELEASE] FILE…\n  landfall inspect --chain [--stop-at TIME] [--json] FILE…\n"
 		        "      reads backup files, without any server; plans their restore order\n");
-	fprintf(out, "\nEvery command knows --json and --help. The configuration is --config, LANDFALL_CONFIG, or /etc/landfall/landfall.yaml.\n"
+	fprintf(out, "\nEvery command knows --json and --help; whatever asks for an act knows --once GUID: asked again under it, it is done once. The configuration is --config, LANDFALL_CONFIG, or /etc/landfall/landfall.yaml.\n"
 	        "Exit: 0 fine, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 not ready (gate, gap, hold),\n"
 	        "7 not verified or damaged, 8 warnings (--strict), 9 time limit, 10 Postgres not reachable.\n");
 }
@@ -89,6 +104,10 @@ take_common(struct cli *c, int argc, char **argv, bool *wants_help)
 			c->config_path = argv[++i];
 		else if (strncmp(argv[i], "--config=", 9) == 0)
 			c->config_path = argv[i] + 9;
+		else if (strcmp(argv[i], "--once") == 0 && i + 1 < argc)
+			c->once = argv[++i];
+		else if (strncmp(argv[i], "--once=", 7) == 0)
+			c->once = argv[i] + 7;
 		else
 			argv[n++] = argv[i];
 	}
@@ -131,6 +150,8 @@ main(int argc, char **argv)
 	if (wants_help || n == 0) {
 		help(wants_help ? stdout : stderr, n > 0 && is_noun(argv[1]) ? argv[1] : NULL);
 		code = wants_help ? CLI_FINE : CLI_USAGE;
+	} else if (c.once != NULL && !guid_parse(c.once, &(struct guid){ { 0 } })) {
+		code = cli_fail(&c, CLI_USAGE, "--once takes a GUID, not %s", c.once);
 	} else {
 		code = run(&c, n, argv + 1);
 	}

@@ -125,32 +125,6 @@ cmd_migration_list(struct cli *c)
 	return CLI_FINE;
 }
 
-/* The migration, or NULL with *code set. */
-static json_t *
-load(struct cli *c, const char *id, int *code)
-{
-	struct err err = { 0 };
-	json_t *m = view_migration(c->db, id, &err);
-
-	if (m == NULL)
-		*code = cli_error(c, &err);
-	else if (json_is_null(m))
-		*code = cli_fail(c, CLI_NOT_FOUND, "there is no migration %s (migration list shows them)", id);
-	return m == NULL || json_is_null(m) ? NULL : m;
-}
-
-static json_t *
-run_of(json_t *m, const char *kind)
-{
-	json_t *r;
-	size_t i;
-
-	json_array_foreach(json_object_get(m, "runs"), i, r)
-		if (strcmp(json_string_value(json_object_get(r, "run")), kind) == 0)
-			return r;
-	return NULL;
-}
-
 static void
 print_plan(const struct cli *c, json_t *r)
 {
@@ -209,6 +183,12 @@ print_run(const struct cli *c, json_t *r)
 	       json_is_string(json_object_get(r, "waits_for")) ? cli_get(c, r, "waits_for") : "");
 	if (json_is_string(json_object_get(r, "hold")))
 		printf("    on hold: %s\n", cli_get(c, r, "hold"));
+	if (json_is_string(json_object_get(r, "backed_out")))
+		printf("    backed out: %s (migration backout shows the run sheet again)\n", cli_get(c, r, "backed_out"));
+	if (json_is_string(json_object_get(r, "drop_asked")))
+		printf("    the copy is being thrown away (%s)\n", cli_get(c, r, "drop_asked"));
+	if (json_integer_value(json_object_get(r, "chain")) > 1)
+		printf("    try %s of the chain; the last copy: %s\n", cli_get(c, r, "chain"), cli_get(c, r, "drop_said"));
 	if (json_is_string(json_object_get(r, "failure")))
 		printf("    failed: %s (migration retry, when it is mended)\n", cli_get(c, r, "failure"));
 	json_array_foreach(json_object_get(r, "replicas"), i, x)
@@ -252,10 +232,10 @@ cmd_migration_show(struct cli *c)
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
-	    (m = load(c, id, &code)) == NULL)
+	    (m = cli_migration(c, id, &code)) == NULL)
 		return code;
 	if (kind != NULL)
-		json_object_set_new(m, "runs", json_pack("[O]", run_of(m, kind)));
+		json_object_set_new(m, "runs", json_pack("[O]", cli_run_of(m, kind)));
 	if (c->json) {
 		cli_json(m);
 		return CLI_FINE;
@@ -276,35 +256,13 @@ cmd_migration_show(struct cli *c)
 }
 
 int
-cmd_migration_plan(struct cli *c)
-{
-	const char *id, *kind = "production";
-	const struct cli_option options[] = { { "--run", &kind, NULL } };
-	int64_t run;
-	json_t *m, *r;
-	int code = cli_take(c, options, 1, &id, 1, 1);
-
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
-	    (m = load(c, id, &code)) == NULL)
-		return code;
-	r = run_of(m, kind);
-	if (c->json)
-		cli_json(json_pack("{s:O,s:O,s:O,s:O}", "restored", json_object_get(r, "restored"), "steps", json_object_get(r, "steps_todo"), "unused",
-			json_object_get(r, "unused"), "gaps", json_object_get(r, "gaps")));
-	else
-		print_plan(c, r);
-	json_decref(m);
-	return code;
-}
-
-int
 cmd_file_list(struct cli *c)
 {
 	const char *id;
 	json_t *m;
 	int code = cli_take(c, NULL, 0, &id, 1, 1);
 
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (m = cli_migration(c, id, &code)) == NULL)
 		return code;
 	if (c->json)
 		cli_json(json_incref(json_object_get(m, "files")));
@@ -317,37 +275,21 @@ cmd_file_list(struct cli *c)
 /* ---- asking for something ------------------------------------------------------------------------------------------ */
 
 static int
-say_done(struct cli *c, const char *said)
-{
-	if (c->json)
-		cli_json(json_pack("{s:s}", "said", said));
-	else
-		printf("%s\n", cli_text(c, said));
-	return CLI_FINE;
-}
-
-/* Connects, finds the run (kind NULL: all runs), acts. Steals args. */
-static int
-ask(struct cli *c, const char *id, const char *kind, const char *action, json_t *args, const char **said)
-{
-	int64_t run;
-	int code = cli_connect(c, CLI_OPERATOR);
-
-	if (code == CLI_FINE)
-		code = cli_run(c, id, kind, &run);
-	if (code == CLI_FINE)
-		return cli_act(c, id, run, action, args, said);
-	json_decref(args);
-	return code;
-}
-
-static int
-act(struct cli *c, const char *id, const char *kind, const char *action, json_t *args)
+act(struct cli *c, const char *id, const char *kind, const char *action, json_t *args, const char *next)
 {
 	const char *said = "";
-	int code = ask(c, id, kind, action, args, &said);
+	int code = cli_ask(c, id, kind, action, args, &said);
 
-	return code == CLI_FINE ? say_done(c, said) : code;
+	return code == CLI_FINE ? cli_said(c, said, next) : code;
+}
+
+/* "landfall migration VERB M [--run KIND]": what comes next. */
+static const char *
+next_for(const struct cli *c, const char *verb, const char *id, const char *kind)
+{
+	bool usual = kind == NULL || strcmp(kind, "production") == 0;
+
+	return talloc_asprintf(c->mem, "landfall migration %s %s%s%s", verb, id, usual ? "" : " --run ", usual ? "" : kind);
 }
 
 int
@@ -359,7 +301,7 @@ cmd_migration_hold(struct cli *c)
 
 	if (code == CLI_FINE && reason == NULL)
 		code = cli_fail(c, CLI_USAGE, "--reason is missing: whoever finds the hold at night will ask");
-	return code != CLI_FINE ? code : act(c, id, kind, "hold", json_pack("{s:s}", "reason", reason));
+	return code != CLI_FINE ? code : act(c, id, kind, "hold", json_pack("{s:s}", "reason", reason), next_for(c, "release", id, kind));
 }
 
 int
@@ -371,7 +313,7 @@ cmd_migration_release(struct cli *c)
 	size_t i;
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
-	if (code != CLI_FINE || (code = ask(c, id, kind, "release", json_object(), &said)) != CLI_FINE || (m = load(c, id, &code)) == NULL)
+	if (code != CLI_FINE || (code = cli_ask(c, id, kind, "release", json_object(), &said)) != CLI_FINE || (m = cli_migration(c, id, &code)) == NULL)
 		return code;
 	/* A hold without --run took both; who releases one is told of the other. */
 	json_array_foreach(json_object_get(m, "runs"), i, r)
@@ -380,7 +322,7 @@ cmd_migration_release(struct cli *c)
 			                       json_string_value(json_object_get(r, "run")), json_string_value(json_object_get(r, "hold")), id,
 			                       json_string_value(json_object_get(r, "run")));
 	json_decref(m);
-	return say_done(c, said);
+	return cli_said(c, said, next_for(c, "plan", id, kind));
 }
 
 int
@@ -390,7 +332,7 @@ cmd_migration_retry(struct cli *c)
 	const struct cli_option options[] = { { "--run", &kind, NULL } };
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
-	return code != CLI_FINE ? code : act(c, id, kind, "retry", json_object());
+	return code != CLI_FINE ? code : act(c, id, kind, "retry", json_object(), next_for(c, "show", id, kind));
 }
 
 int
@@ -401,7 +343,7 @@ cmd_migration_clock(struct cli *c)
 
 	if (code == CLI_FINE && strcmp(words[1], "start") != 0 && strcmp(words[1], "stop") != 0)
 		code = cli_fail(c, CLI_USAGE, "the clock can be told start or stop, not %s", words[1]);
-	return code != CLI_FINE ? code : act(c, words[0], "production", words[1][3] == 'r' ? "clock-start" : "clock-stop", json_object());
+	return code != CLI_FINE ? code : act(c, words[0], "production", words[1][3] == 'r' ? "clock-start" : "clock-stop", json_object(), NULL);
 }
 
 int
@@ -413,7 +355,7 @@ cmd_migration_leave_out(struct cli *c)
 
 	if (code == CLI_FINE && (replica == NULL || reason == NULL))
 		code = cli_fail(c, CLI_USAGE, "--replica and --reason are needed");
-	return code != CLI_FINE ? code : act(c, id, "production", "leave-out", json_pack("{s:s,s:s}", "replica", replica, "reason", reason));
+	return code != CLI_FINE ? code : act(c, id, "production", "leave-out", json_pack("{s:s,s:s}", "replica", replica, "reason", reason), NULL);
 }
 
 int
@@ -425,7 +367,8 @@ cmd_file_accept(struct cli *c)
 
 	if (code == CLI_FINE && reason == NULL)
 		code = cli_fail(c, CLI_USAGE, "--reason is missing: it is a waiver of the proof that nothing was lost");
-	return code != CLI_FINE ? code : act(c, words[0], NULL, "accept-as-tail", json_pack("{s:s,s:s}", "file", words[1], "reason", reason));
+	return code != CLI_FINE ? code : act(c, words[0], NULL, "accept-as-tail", json_pack("{s:s,s:s}", "file", words[1], "reason", reason),
+	                                                  next_for(c, "cutover", words[0], NULL));
 }
 
 /* ---- cutover and recover ------------------------------------------------------------------------------------------------ */
@@ -525,13 +468,13 @@ wait_gates(struct cli *c, const struct waiting *w)
 	int code = CLI_FINE, looks = 0;
 
 	for (;; usleep(POLL_US)) {
-		json_t *m = load(c, w->id, &code), *run;
+		json_t *m = cli_migration(c, w->id, &code), *run;
 		const char *never;
 		int needed;
 
 		if (m == NULL)
 			return code;
-		run = run_of(m, w->kind);
+		run = cli_run_of(m, w->kind);
 		show_progress(c, run, &last);
 		why = closed_gates(c, run);
 		never = hopeless(c, run);
@@ -557,13 +500,13 @@ wait_online(struct cli *c, const struct waiting *w)
 	int code = CLI_FINE;
 
 	for (;; usleep(POLL_US)) {
-		json_t *m = load(c, w->id, &code), *run;
+		json_t *m = cli_migration(c, w->id, &code), *run;
 		const char *state, *why;
 		bool is_online, failed;
 
 		if (m == NULL)
 			return code;
-		run = run_of(m, w->kind);
+		run = cli_run_of(m, w->kind);
 		show_progress(c, run, &last);
 		state = json_string_value(json_object_get(run, "state"));
 		is_online = strcmp(state, "online") == 0 || strcmp(state, "verified") == 0;
@@ -579,23 +522,6 @@ wait_online(struct cli *c, const struct waiting *w)
 	}
 }
 
-/* The danger is confirmed by typing the id; a pasted --yes alone must not hit the wrong migration. */
-static int
-confirm(const struct cli *c, const char *id, bool yes, const char *confirmed)
-{
-	char typed[64] = "";
-
-	if (yes && confirmed != NULL && strcmp(confirmed, id) == 0)
-		return CLI_FINE;
-	if (yes || confirmed != NULL || !isatty(STDIN_FILENO) || c->json)
-		return cli_fail(c, CLI_USAGE, "RECOVERY cannot be taken back: give --yes and --confirm %s", id);
-	fprintf(stderr, "RECOVERY is the point of no return: no further backup can be restored. Type %s to go on: ", id);
-	if (fgets(typed, sizeof(typed), stdin) == NULL)
-		return CLI_USAGE;
-	typed[strcspn(typed, "\r\n")] = '\0';
-	return strcmp(typed, id) == 0 ? CLI_FINE : cli_fail(c, CLI_USAGE, "that was not %s; nothing was done", id);
-}
-
 static int
 recover(struct cli *c, const struct waiting *w, bool wait)
 {
@@ -607,7 +533,7 @@ recover(struct cli *c, const struct waiting *w, bool wait)
 		code = cli_act(c, w->id, run, "recover", json_object(), &said);
 	if (code == CLI_FINE && wait)
 		code = wait_online(c, w);
-	return code != CLI_FINE ? code : say_done(c, wait ? "the primary is ONLINE; verification starts by itself" : said);
+	return code != CLI_FINE ? code : cli_said(c, wait ? "the primary is ONLINE; verification starts by itself" : said, NULL);
 }
 
 int
@@ -624,7 +550,7 @@ cmd_migration_cutover(struct cli *c)
 	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
 		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE && then)
-		code = confirm(c, id, yes, confirmed);
+		code = cli_confirm(c, id, yes, confirmed, "RECOVERY is the point of no return: no further backup can be restored");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
 		return code;
 	w.id = id;
@@ -634,7 +560,7 @@ cmd_migration_cutover(struct cli *c)
 		code = wait_gates(c, &w);
 	if (code != CLI_FINE)
 		return code;
-	return then ? recover(c, &w, true) : say_done(c, wait ? "every gate is open; next: migration recover" : said);
+	return then ? recover(c, &w, true) : cli_said(c, wait ? "every gate is open; next: migration recover" : said, wait ? next_for(c, "recover", id, kind) : NULL);
 }
 
 int
@@ -650,7 +576,7 @@ cmd_migration_recover(struct cli *c)
 	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
 		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE)
-		code = confirm(c, id, yes, confirmed);
+		code = cli_confirm(c, id, yes, confirmed, "RECOVERY is the point of no return: no further backup can be restored");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
 		return code;
 	w.id = id;
@@ -707,7 +633,7 @@ cmd_migration_verify(struct cli *c)
 	json_decref(before);
 	json_decref(now);
 	if (code == CLI_FINE || has_verdict)
-		say_done(c, said);
+		cli_said(c, said, NULL);
 	return code;
 }
 

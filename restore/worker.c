@@ -170,7 +170,7 @@ keep_plan(struct visit *v, const struct plan *todo, const struct plan *whole, st
 		return false;
 	json = plan_json(todo, whole, restored, n);
 	/* What it was made from, so that nobody takes a gap for real that was closed a moment ago. */
-	json_object_set_new(json, "seen", json_pack("{s:b,s:I,s:I}", "cutover", v->run.cutover, "tail", (json_int_t)v->run.tail_set, "parts",
+	json_object_set_new(json, "seen", json_pack("{s:b,s:i,s:I,s:I}", "cutover", v->run.cutover, "replanned", v->run.replanned, "tail", (json_int_t)v->run.tail_set, "parts",
 		(json_int_t)v->chain->n_parts));
 	text = json_dumps(json, JSON_COMPACT);
 	good = ask_plan_keep(v->db, &v->run, text, err);
