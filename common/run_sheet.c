@@ -106,7 +106,8 @@ later(struct sheet *s)
 	if (f->tail_norecovery) {
 		json_array_append_new(list, text("when the source is recovered it goes on along a new recovery fork; log backups taken after that may not fit this"
 			" copy (migration plan then says other-fork)"));
-		json_array_append_new(list, text("the sure way: send a new full backup taken after the source is ONLINE, then begin the chain again from it"));
+		json_array_append_new(list, text("the sure way: with the source ONLINE take a log backup there first (it closes the old fork and may stay there), then a new full;"
+			" send a new full backup and what follows it, and begin the chain again from it"));
 		json_array_append_new(list, text("shorter, where it applies: a differential taken then, as long as no other full was taken at the source since the"
 			" one that is restored here; the plan says whether it fits"));
 	} else {

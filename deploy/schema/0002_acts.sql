@@ -55,4 +55,4 @@ insert into transition values
 create trigger wake_work after insert or update or delete on skipped for each statement execute function wake('landfall_work');
 
 grant select on skipped to landfall_receiver, landfall_restore, landfall_verify, landfall_console, landfall_operator;
-grant insert, delete on skipped to landfall_restore;
+grant insert, update, delete on skipped to landfall_restore;
