@@ -712,8 +712,8 @@ lane_drop(struct lane *lane)
 	if (!look(&w, &err))
 		finish_err(lane, &err);
 	else if (lane->seen.exists && is_ours_to_drop(lane) && !is_put_off(&w, "drop", 0, "DROP DATABASE")) {
-		if (!run_step(&w, "drop", 0, tsql_drop(w.mem, lane->run.target_database, lane->run.is_uat && lane->run.recovered), &begun, &o, &ran))
-			finish_err(lane, &ran);
+		if (!run_step(&w, "drop", 0, tsql_drop(w.mem, lane->run.target_database, lane->run.is_uat && lane->run.recovered), &begun, &o, &ran, &err))
+			finish_err(lane, &err);
 		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
 			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);
 	}
