@@ -151,6 +151,7 @@ static const char meta_schema[] =
 	"CREATE TABLE IF NOT EXISTS history(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, type TEXT, recovery INT, at INT,"
 	" set_guid TEXT, family TEXT, first TEXT, last TEXT, login TEXT, replace INT, stop_at TEXT, devices INT);"
 	"CREATE TABLE IF NOT EXISTS login(name TEXT PRIMARY KEY COLLATE TSQL, salt BLOB, hash BLOB, admin INT, sid TEXT, disabled INT DEFAULT 0);"
+	"CREATE TABLE IF NOT EXISTS certificate(thumbprint BLOB PRIMARY KEY);"
 	"CREATE TABLE IF NOT EXISTS knob(name TEXT PRIMARY KEY, value INT);";
 
 char *
@@ -719,7 +720,10 @@ static const char catalogue_schema[] =
 	" start_time DATETIME, completion_time DATETIME, current_state NVARCHAR, performed_seeding BIT, failure_state INT, failure_state_desc NVARCHAR);"
 	"CREATE TABLE sys.dm_hadr_physical_seeding_stats(local_database_name NVARCHAR, remote_machine_name NVARCHAR, transferred_size_bytes BIGINT,"
 	" database_size_bytes BIGINT, start_time_utc DATETIME, estimate_time_complete_utc DATETIME, failure_message NVARCHAR);"
-	"CREATE TABLE msdb.suspect_pages(database_id INT, file_id INT, page_id BIGINT, event_type INT);";
+	"CREATE TABLE msdb.suspect_pages(database_id INT, file_id INT, page_id BIGINT, event_type INT);"
+	"CREATE TABLE sys.certificates(name NVARCHAR COLLATE TSQL, certificate_id INT, thumbprint VARBINARY);"
+	"CREATE TABLE sys.dm_os_volume_stats(database_id INT, file_id INT, volume_mount_point NVARCHAR, total_bytes BIGINT, available_bytes BIGINT);"
+	"CREATE TABLE sys.dm_os_enumerate_fixed_drives(fixed_drive_path NVARCHAR, drive_type INT, drive_type_desc NVARCHAR, free_space_in_bytes BIGINT);";
 
 sqlite3 *
 engine_connect(struct engine *e, const char *database, const struct engine_out *out)
@@ -886,6 +890,19 @@ fill_history(struct engine *e, sqlite3 *db)
 }
 
 static void
+insert_certificate(sqlite3 *db, sqlite3_stmt *row)
+{
+	sqlite3_stmt *st = NULL;
+
+	if (sqlite3_prepare_v2(db, "INSERT INTO sys.certificates VALUES('certificate' || ?1, 256 + ?1, ?2)", -1, &st, NULL) == SQLITE_OK) {
+		sqlite3_bind_int(st, 1, sqlite3_column_int(row, 0));
+		sqlite3_bind_value(st, 2, sqlite3_column_value(row, 1));
+		sqlite3_step(st);
+	}
+	sqlite3_finalize(st);
+}
+
+static void
 fill_server(struct engine *e, sqlite3 *db)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
@@ -911,7 +928,27 @@ fill_server(struct engine *e, sqlite3 *db)
 	/* A database remembers its owner by name here; the views show the SID. */
 	run_sql(db, "UPDATE sys.databases SET owner_sid = (SELECT p.sid FROM sys.server_principals p WHERE p.name = CAST(sys.databases.owner_sid AS TEXT))"
 		" WHERE owner_sid IS NOT NULL");
+	st = ASK(e->meta, &step, "SELECT rowid, thumbprint FROM certificate");
+	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st))
+		insert_certificate(db, st);
+	sqlite3_finalize(st);
 	talloc_free(mem);
+}
+
+/* master has two files of its own, so that the volume of the server's folder is there to be asked before any database is. */
+static void
+fill_master(struct engine *e, sqlite3 *db)
+{
+	static const char *const files[] = { "master.mdf", "mastlog.ldf" };
+
+	for (int i = 0; i < 2; i++) {
+		char *path = talloc_asprintf(NULL, "%s/%s", e->dir, files[i]);
+
+		CHANGE(db, "INSERT INTO sys.master_files(database_id, file_id, type, type_desc, state, name, physical_name, size)"
+			" VALUES(1, CAST(? AS INT), CAST(? AS INT), ?, 0, ?, ?, 1024)", i == 0 ? "1" : "2", i == 0 ? "0" : "1", i == 0 ? "ROWS" : "LOG",
+			i == 0 ? "master" : "mastlog", path);
+		talloc_free(path);
+	}
 }
 
 /* The database's own objects: what a client needs to list tables, columns and keys. */
@@ -934,7 +971,8 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 		"sys.dm_exec_sessions", "sys.server_principals", "sys.tables", "sys.objects", "sys.schemas", "sys.columns", "sys.indexes",
 		"sys.index_columns", "sys.triggers", "sys.database_principals", "msdb.restorehistory", "msdb.backupset", "sys.availability_groups",
 		"sys.availability_replicas", "sys.availability_databases_cluster", "sys.dm_hadr_availability_replica_states",
-		"sys.dm_hadr_database_replica_states", "sys.dm_hadr_automatic_seeding", "sys.dm_hadr_physical_seeding_stats" };
+		"sys.dm_hadr_database_replica_states", "sys.dm_hadr_automatic_seeding", "sys.dm_hadr_physical_seeding_stats", "sys.certificates",
+		"sys.dm_os_volume_stats", "sys.dm_os_enumerate_fixed_drives" };
 	TALLOC_CTX *mem = talloc_new(NULL);
 	char sql[80];
 	sqlite3_stmt *st;
@@ -957,6 +995,7 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 		fill_files(e, db, r);
 	}
 	sqlite3_finalize(st);
+	fill_master(e, db);
 	fill_history(e, db);
 	fill_server(e, db);
 	ag_fill(e, db);

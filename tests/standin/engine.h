@@ -124,6 +124,13 @@ void engine_rollback(struct engine_tx *tx);
 /* Rows of one table in primary-key order in any state of the database; values as text. False: 208 was said. */
 bool engine_rows(struct engine *e, const char *database, const char *table, const struct engine_out *out);
 
+/* EXEC standin.certificate: one more row in sys.certificates. Thumbprint as 0x… or hex; false: it is none. */
+bool engine_certificate(struct engine *e, const char *thumbprint);
+
+/* The volume that a path lies on, also of one that is not there yet. free_kb holds here too. */
+struct engine_volume { char mount[1024]; int64_t total, available; };
+bool engine_volume_of(struct engine *e, const char *path, struct engine_volume *volume);
+
 /* EXEC standin.pages: one row (checked, bad) of the pages that the restore of this database met. */
 bool engine_pages(struct engine *e, const char *database, const struct engine_out *out);
 

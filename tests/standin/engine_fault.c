@@ -36,6 +36,9 @@ static const struct engine_knob knobs[] = {
 	[KNOB_TIME_ZONE_MIN] = { "time_zone_min", "the server's local time against UTC; headers and STOPAT are in it", 0 },
 	[KNOB_SEED_KB_S] = { "seed_kb_s", "how fast automatic seeding copies; 0: at once", 0 },
 	[KNOB_SYNC_MS] = { "sync_ms", "how long a joined secondary is SYNCHRONIZING before it is SYNCHRONIZED", 0 },
+	[KNOB_FILESTREAM] = { "filestream", "SERVERPROPERTY('FilestreamConfiguredLevel')", 0 },
+	[KNOB_XTP] = { "xtp", "SERVERPROPERTY('IsXTPSupported')", 1 },
+	[KNOB_HEADER_LIES] = { "header_lies", "1: HEADERONLY gives another LastLSN, 2: FILELISTONLY another Size, 3: HEADERONLY another BackupName", 0 },
 };
 
 enum { N_KNOBS = sizeof(knobs) / sizeof(knobs[0]) };

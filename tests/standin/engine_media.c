@@ -284,6 +284,20 @@ static const struct { const char *column, *value; } of_file_as_printed[] = {
 	{ "DropLSN", "0" }, { "ReadOnlyLSN", "0" }, { "ReadWriteLSN", "0" }, { "CreateLSN", "0" },
 };
 
+/* What the server is ordered to say that is not in the file; RESTORE itself goes by the file. */
+static void
+lie_of_header(struct work *w, json_t *o, const struct bak_set *s)
+{
+	struct lsn lsn = s->last_lsn;
+
+	if (knob(w->e, KNOB_HEADER_LIES) == 1) {
+		lsn.slot++;
+		json_object_set_new(o, "LastLSN", json_string(lsn_text(lsn).s));
+	} else if (knob(w->e, KNOB_HEADER_LIES) == 3) {
+		json_object_set_new(o, "BackupName", json_string("a lie"));
+	}
+}
+
 bool
 send_header(struct work *w)
 {
@@ -295,6 +309,7 @@ send_header(struct work *w)
 
 		for (size_t k = 0; k < N(as_printed); k++)
 			json_object_set_new(o, as_printed[k].column, json_integer(as_printed[k].value));
+		lie_of_header(w, o, bak_set(w->baks[0], i));
 		send_row(w, o, header_columns, n);
 		json_decref(o);
 	}
@@ -317,6 +332,8 @@ send_files(struct work *w)
 				json_object_set_new(file, of_file_as_printed[k].column, json_string(of_file_as_printed[k].value));
 		json_object_set_new(file, "IsReadOnly", json_false());
 		json_object_set_new(file, "IsPresent", json_true());
+		if (knob(w->e, KNOB_HEADER_LIES) == 2)
+			json_object_set_new(file, "Size", json_integer(json_integer_value(json_object_get(file, "Size")) + 8192));
 		send_row(w, file, file_columns, N(file_columns));
 	}
 	json_decref(o);

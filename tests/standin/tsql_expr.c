@@ -101,6 +101,7 @@ static const struct {
 	{ "getdate", 0, 0, R_DATETIME, NULL },
 	{ "getutcdate", 0, 0, R_DATETIME, "tsql_getdate" },
 	{ "has_dbaccess", 1, 1, R_INT, NULL },
+	{ "has_perms_by_name", 3, 5, R_INT, NULL },
 	{ "hashbytes", 2, 2, R_BYTES, NULL },
 	{ "host_name", 0, 0, R_NAME, NULL },
 	{ "is_member", 1, 1, R_INT, NULL },

@@ -607,6 +607,35 @@ f_has_dbaccess(sqlite3_context *c, int n, sqlite3_value **v)
 			strcasecmp(TEXT(v[0]), SESSION->database) == 0));
 }
 
+/* Of the permissions those that a restore needs: a member of sysadmin has all, of dbcreator that of making databases. */
+static void
+f_has_perms_by_name(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	const char *permission = TEXT(v[2]);
+
+	(void)n;
+	if (permission == NULL)
+		sqlite3_result_null(c);
+	else
+		sqlite3_result_int(c, SESSION->is_admin || (SESSION->is_creator && (strcasecmp(permission, "CREATE ANY DATABASE") == 0 ||
+			strcasecmp(permission, "CREATE DATABASE") == 0)));
+}
+
+/* What dm_os_volume_stats tells of the volume that a path lies on: 0 its mount point, 1 its size, 2 what is free. */
+static void
+f_volume(sqlite3_context *c, int n, sqlite3_value **v)
+{
+	struct engine_volume volume;
+
+	(void)n;
+	if (TEXT(v[0]) == NULL || !engine_volume_of(SESSION->e, TEXT(v[0]), &volume))
+		return;
+	if (sqlite3_value_int(v[1]) == 0)
+		give(c, volume.mount);
+	else
+		sqlite3_result_int64(c, sqlite3_value_int(v[1]) == 1 ? volume.total : volume.available);
+}
+
 static void
 f_app_name(sqlite3_context *c, int n, sqlite3_value **v)
 {
@@ -631,6 +660,7 @@ f_serverproperty(sqlite3_context *c, int n, sqlite3_value **v)
 		{ "ProductVersion", NULL, -1 }, { "ProductLevel", "RTM", 0 }, { "Edition", "Stand-in Edition (64-bit)", 0 },
 		{ "EngineEdition", NULL, 3 }, { "ProductMajorVersion", NULL, -2 }, { "IsHadrEnabled", NULL, 1 },
 		{ "Collation", "SQL_Latin1_General_CP1_CI_AS", 0 }, { "IsIntegratedSecurityOnly", NULL, 0 }, { "IsClustered", NULL, 0 },
+		{ "FilestreamConfiguredLevel", "filestream", -3 }, { "FilestreamEffectiveLevel", "filestream", -3 }, { "IsXTPSupported", "xtp", -3 },
 	};
 
 	(void)n;
@@ -638,7 +668,9 @@ f_serverproperty(sqlite3_context *c, int n, sqlite3_value **v)
 		give(c, engine_server_name(SESSION->e));
 	for (size_t i = 0; name != NULL && i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcasecmp(known[i].name, name) == 0) {
-			if (known[i].text != NULL)
+			if (known[i].number == -3)
+				sqlite3_result_int64(c, engine_knob_value(SESSION->e, known[i].text));
+			else if (known[i].text != NULL)
 				give(c, known[i].text);
 			else if (known[i].number == -1)
 				give(c, engine_release(SESSION->e)->product);
@@ -817,7 +849,8 @@ static const struct { const char *name; int args; void (*f)(sqlite3_context *, i
 	{ "tsql_db_name", -1, f_db_name }, { "tsql_object_id", -1, f_object_id }, { "tsql_object_name", 1, f_object_name },
 	{ "tsql_schema_name", -1, f_schema_name }, { "tsql_schema_id", -1, f_schema_id }, { "tsql_suser_sname", -1, f_suser_sname },
 	{ "tsql_suser_id", -1, f_suser_id }, { "tsql_user_id", -1, f_user_id }, { "tsql_user_name", -1, f_user_name },
-	{ "tsql_is_srvrolemember", -1, f_is_srvrolemember }, { "tsql_has_dbaccess", 1, f_has_dbaccess }, { "tsql_app_name", 0, f_app_name },
+	{ "tsql_is_srvrolemember", -1, f_is_srvrolemember }, { "tsql_has_dbaccess", 1, f_has_dbaccess },
+	{ "tsql_has_perms_by_name", -1, f_has_perms_by_name }, { "tsql_volume", 2, f_volume }, { "tsql_app_name", 0, f_app_name },
 	{ "tsql_host_name", 0, f_host_name }, { "tsql_serverproperty", 1, f_serverproperty },
 	{ "tsql_databasepropertyex", 2, f_databasepropertyex }, { "tsql_global", 1, f_global }, { "tsql_error_message", 0, f_error },
 	{ "tsql_error_number", 0, f_error_number }, { "tsql_error_severity", 0, f_error_severity }, { "tsql_error_state", 0, f_error_state },

@@ -181,6 +181,29 @@ accept_join(struct parser *p, bool *needs_on)
 	return NULL;
 }
 
+/* CROSS APPLY sys.dm_os_volume_stats(database, file) [AS] s: the one function of its kind here, which is a table in the catalogue. */
+static bool
+parse_apply(struct parser *p, char **text)
+{
+	struct expression database, file;
+	struct tsql_name name;
+	const char *alias;
+
+	if (!parse_name(p, &name) || !expect_sign(p, "("))
+		return false;
+	if (name.schema == NULL || strcasecmp(name.schema, "sys") != 0 || strcasecmp(name.object, "dm_os_volume_stats") != 0)
+		return parse_error(p, 208, "Invalid object name '%s'.", name.object);
+	if (!parse_expression(p, &database) || !expect_sign(p, ",") || !parse_expression(p, &file) || !expect_sign(p, ")"))
+		return false;
+	accept_word(p, "as");
+	if ((alias = expect_identifier(p)) == NULL)
+		return false;
+	alias = quote_name(p->parent, alias);
+	*text = talloc_asprintf_append(*text, " JOIN %s AS %s ON %s.database_id = %s AND %s.file_id = %s", table_text(p, &name), alias, alias, database.sql,
+	                               alias, file.sql);
+	return true;
+}
+
 bool
 parse_from(struct parser *p, const char **out)
 {
@@ -192,6 +215,9 @@ parse_from(struct parser *p, const char **out)
 	do {
 		if (!parse_table(p, &text))
 			return false;
+		while (accept_words(p, "cross", "apply"))
+			if (!parse_apply(p, &text))
+				return false;
 		while ((join = accept_join(p, &needs_on)) != NULL) {
 			text = talloc_strdup_append(text, join);
 			if (!parse_table(p, &text))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -381,6 +382,18 @@ fill_catalogue(struct tsql_session *s)
 	return true;
 }
 
+/* What costs a look at the disk is filled in only for who names it. */
+static void
+fill_volumes(struct tsql_session *s, const struct tsql_name *t)
+{
+	if (strcasecmp(t->object, "dm_os_volume_stats") == 0)
+		sqlite3_exec(s->db, "INSERT INTO sys.dm_os_volume_stats SELECT database_id, file_id, tsql_volume(physical_name, 0), tsql_volume(physical_name, 1),"
+		             " tsql_volume(physical_name, 2) FROM sys.master_files", NULL, NULL, NULL);
+	else if (strcasecmp(t->object, "dm_os_enumerate_fixed_drives") == 0)
+		sqlite3_exec(s->db, "INSERT INTO sys.dm_os_enumerate_fixed_drives SELECT tsql_volume(physical_name, 0), 3, 'DRIVE_FIXED', tsql_volume(physical_name, 2)"
+		             " FROM sys.master_files WHERE database_id = 1 AND file_id = 1", NULL, NULL, NULL);
+}
+
 static bool
 is_own_table(const struct tsql_session *s, const struct tsql_name *t)
 {
@@ -411,7 +424,13 @@ may_read(struct tsql_session *s, const struct tsql_sql *sql, int line)
 			return false;
 		}
 	}
-	return !system || fill_catalogue(s);
+	if (!system)
+		return true;
+	if (!fill_catalogue(s))
+		return false;
+	for (size_t i = 0; i < sql->n_tables; i++)
+		fill_volumes(s, &sql->tables[i]);
+	return true;
 }
 
 static sqlite3_stmt *
@@ -1304,6 +1323,11 @@ exec_standin(struct tsql_session *s, const struct tsql_statement *st, char **arg
 		if (!good)
 			note(s, st->line, 50000, 1, 16, "%s", err.text);
 		return good;
+	} else if (strcasecmp(st->name.object, "certificate") == 0 && n == 1) {
+		good = engine_certificate(s->e, args[0]);
+		if (!good)
+			note(s, st->line, 50000, 1, 16, "'%s' is no thumbprint.", args[0]);
+		return good;
 	} else if ((strcasecmp(st->name.object, "knob") == 0 || strcasecmp(st->name.object, "fault") == 0) && n == 2) {
 		good = engine_knob(s->e, args[0], atol(args[1]));
 		if (!good)
@@ -1339,6 +1363,25 @@ exec_sql(struct tsql_session *s, const struct tsql_statement *st, char **args, s
 	talloc_free(mem);
 }
 
+/* What xp_fileexist answers, as a SELECT. */
+static char *
+file_exists(TALLOC_CTX *mem, const char *path)
+{
+	struct stat st = { 0 }, parent = { 0 };
+	char *above = talloc_strdup(mem, path), *slash;
+
+	while ((slash = strrchr(above, '/')) != NULL && slash > above && slash[1] == '\0')
+		*slash = '\0';
+	if (slash != NULL)
+		slash[slash == above ? 1 : 0] = '\0';
+	if (stat(path, &st) != 0)
+		st.st_mode = 0;
+	if (stat(above, &parent) != 0)
+		parent.st_mode = 0;
+	return talloc_asprintf(mem, "SELECT CONVERT(int, %d) AS [File Exists], CONVERT(int, %d) AS [File is a Directory], CONVERT(int, %d) AS [Parent Directory "
+	                       "Exists]", S_ISREG(st.st_mode) != 0, S_ISDIR(st.st_mode) != 0, S_ISDIR(parent.st_mode) != 0);
+}
+
 static void
 run_exec(struct tsql_session *s, const struct tsql_statement *st)
 {
@@ -1354,6 +1397,9 @@ run_exec(struct tsql_session *s, const struct tsql_statement *st)
 	} else if (good && st->name.schema != NULL && strcasecmp(st->name.schema, "standin") == 0) {
 		good = exec_standin(s, st, args, n);
 		done(s, 224, false, 0, !good);
+	} else if (good && st->name.object != NULL && strcasecmp(st->name.object, "xp_fileexist") == 0 && n == 1 && args[0] != NULL) {
+		run_text(s, file_exists(mem, args[0]));
+		done(s, 224, false, 0, false);
 	} else if (good && st->name.object != NULL && strcasecmp(st->name.object, "sp_executesql") == 0 && n >= 1) {
 		exec_sql(s, st, args, n);
 	} else if (good) {
