@@ -66,6 +66,9 @@ view_migrations(struct db *db, struct err *err)
 	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
 	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \
 	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb)," \
+	" 'preflight', (select coalesce(json_agg(json_build_object('replica', p.replica, 'asked_at', to_char(p.asked_at at time zone 'UTC'," \
+	"   'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'age_seconds', extract(epoch from now() - p.asked_at)::bigint, 'blocks', p.blocks, 'findings', p.findings)" \
+	"   order by x.ordinal), '[]') from preflight p join run_replica x on x.run = p.run and x.replica = p.replica and x.left_out is null where p.run = r.id)," \
 	/* Made from all that is known by now. */ \
 	" 'plan_is_current', coalesce((r.plan->'seen'->>'cutover')::boolean = (r.cutover_at is not null)" \
 	"   and (r.plan->'seen'->>'tail')::bigint = coalesce(r.tail_set, 0) and coalesce((r.plan->'seen'->>'replanned')::int, 0) = r.replanned" \
@@ -95,7 +98,12 @@ view_migration(struct db *db, const char *id, struct err *err)
 		" 'runs', (select json_agg(" RUN_VIEW " order by r.kind) from run r where r.migration = m.id),"
 		" 'files', (select coalesce(json_agg(json_build_object('name', u.name, 'state', u.state, 'bytes', u.bytes, 'sha256', u.sha256,"
 		"   'findings', to_json(u.findings), 'reason', u.reason, 'version', u.version) order by u.name), '[]') from (select distinct on (u.name) u.*"
-		"   from upload u where u.migration = m.id and u.state <> 'gone' order by u.name, u.version desc, u.id desc) u))"
+		"   from upload u where u.migration = m.id and u.state <> 'gone' order by u.name, u.version desc, u.id desc) u),"
+		/* Where the target reads a backup otherwise than our reader. */
+		" 'compared', (select count(*) from comparison c join backup_set s on s.id = c.backup_set where s.migration = m.id),"
+		" 'differences', (select coalesce(json_agg(json_build_object('file', (select min(u.name) from media_family f join upload u on u.id = f.upload"
+		"    where f.backup_set = c.backup_set), 'replica', c.replica, 'state', c.state, 'said', c.said, 'differences', c.differences) order by c.backup_set), '[]')"
+		"   from comparison c join backup_set s on s.id = c.backup_set where s.migration = m.id and c.state <> 'same'))"
 		" from migration m join run p on p.migration = m.id and p.kind = 'production' where m.id = $1", id, NULL);
 	size_t i;
 

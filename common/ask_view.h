@@ -12,7 +12,8 @@
 #include "common/db.h"
 
 json_t *view_migrations(struct db *db, struct err *err);
-/* json null when there is no such migration. Gates are in each run. */
+/* json null when there is no such migration. Gates are in each run, and preflight: [{replica, asked_at, age_seconds, blocks,
+ * findings: [{replica, id, severity, who, text}]}] of the replicas that take part. */
 json_t *view_migration(struct db *db, const char *id, struct err *err);
 /* Newest first: {migration, name, state, bytes, expected, rate (bytes/s; 0 when it stands still), eta_seconds, quiet_seconds,
  * stalled_since (when nothing came for ten seconds; else null), session, address, client,

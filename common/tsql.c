@@ -151,3 +151,70 @@ tsql_ask_history(TALLOC_CTX *parent, const char *database)
 		" FROM msdb.dbo.restorehistory h JOIN msdb.dbo.backupset b ON b.backup_set_id = h.backup_set_id"
 		" WHERE h.destination_database_name = %s ORDER BY h.restore_history_id DESC", tsql_text(parent, database));
 }
+
+char *
+tsql_ask_server(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent,
+		"SELECT CONVERT(int, DATABASEPROPERTYEX(N'master', 'Version')) AS database_version,"
+		" CONVERT(nvarchar(128), SERVERPROPERTY('ProductVersion')) AS product, CONVERT(nvarchar(128), SERVERPROPERTY('Edition')) AS edition,"
+		" CONVERT(int, SERVERPROPERTY('EngineEdition')) AS engine_edition, CONVERT(nvarchar(128), SERVERPROPERTY('Collation')) AS collation,"
+		" CONVERT(int, SERVERPROPERTY('FilestreamConfiguredLevel')) AS filestream, CONVERT(int, SERVERPROPERTY('IsXTPSupported')) AS memory_optimised,"
+		" IS_SRVROLEMEMBER('sysadmin') AS is_sysadmin, IS_SRVROLEMEMBER('dbcreator') AS is_dbcreator,"
+		" HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE') AS may_create, HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS sees_requests,"
+		" HAS_PERMS_BY_NAME(N'msdb.dbo.restorehistory', N'OBJECT', N'SELECT') AS sees_history");
+}
+
+char *
+tsql_ask_certificates(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent, "SELECT thumbprint FROM master.sys.certificates");
+}
+
+char *
+tsql_ask_volumes(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent, "SELECT DISTINCT s.volume_mount_point, s.available_bytes FROM sys.master_files f"
+		" CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) s");
+}
+
+char *
+tsql_ask_drives(TALLOC_CTX *parent)
+{
+	return talloc_strdup(parent, "SELECT fixed_drive_path, free_space_in_bytes FROM sys.dm_os_enumerate_fixed_drives");
+}
+
+char *
+tsql_ask_folder(TALLOC_CTX *parent, const char *path)
+{
+	return talloc_asprintf(parent, "EXEC master.dbo.xp_fileexist %s", tsql_text(parent, path));
+}
+
+char *
+tsql_ask_paths(TALLOC_CTX *parent, const char *const *paths, size_t n)
+{
+	char *s = talloc_strdup(parent, "SELECT f.physical_name, DB_NAME(f.database_id) AS owner FROM sys.master_files f WHERE f.physical_name IN (");
+
+	for (size_t i = 0; i < n; i++)
+		s = talloc_asprintf_append(s, "%s%s", i == 0 ? "" : ", ", tsql_text(parent, paths[i]));
+	return talloc_strdup_append(s, n == 0 ? "NULL)" : ")");
+}
+
+char *
+tsql_ask_group(TALLOC_CTX *parent, const char *database)
+{
+	return talloc_asprintf(parent, "SELECT g.name FROM sys.availability_databases_cluster c JOIN sys.availability_groups g ON g.group_id = c.group_id"
+		" WHERE c.database_name = %s", tsql_text(parent, database));
+}
+
+char *
+tsql_header(TALLOC_CTX *parent, const char *path)
+{
+	return talloc_asprintf(parent, "RESTORE HEADERONLY FROM DISK = %s", tsql_text(parent, path));
+}
+
+char *
+tsql_file_list(TALLOC_CTX *parent, const char *path, int position)
+{
+	return talloc_asprintf(parent, "RESTORE FILELISTONLY FROM DISK = %s WITH FILE = %d", tsql_text(parent, path), position);
+}

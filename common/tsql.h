@@ -64,4 +64,20 @@ char *tsql_ask_requests(TALLOC_CTX *parent);
 char *tsql_ask_progress(TALLOC_CTX *parent); /* of all statements of ours that run on the server */
 char *tsql_ask_history(TALLOC_CTX *parent, const char *database);
 
+/*
+ * What preflight asks, one batch each. The volumes are those that hold any database file: what can be known before the
+ * database exists; drives (since 2017) says less, as a folder may be another volume's mount point. Paths: whose they are.
+ */
+char *tsql_ask_server(TALLOC_CTX *parent);
+char *tsql_ask_certificates(TALLOC_CTX *parent);
+char *tsql_ask_volumes(TALLOC_CTX *parent);
+char *tsql_ask_drives(TALLOC_CTX *parent);
+char *tsql_ask_folder(TALLOC_CTX *parent, const char *path);
+char *tsql_ask_paths(TALLOC_CTX *parent, const char *const *paths, size_t n);
+char *tsql_ask_group(TALLOC_CTX *parent, const char *database);
+
+/* How the target reads a backup: of a striped set any one stripe tells all. */
+char *tsql_header(TALLOC_CTX *parent, const char *path);
+char *tsql_file_list(TALLOC_CTX *parent, const char *path, int position);
+
 #endif

@@ -82,6 +82,7 @@ int cmd_migration_create(struct cli *c);
 int cmd_migration_list(struct cli *c);
 int cmd_migration_show(struct cli *c);
 int cmd_migration_plan(struct cli *c);
+int cmd_migration_preflight(struct cli *c);
 int cmd_migration_hold(struct cli *c);
 int cmd_migration_release(struct cli *c);
 int cmd_migration_retry(struct cli *c);

@@ -22,6 +22,8 @@ static const struct cli_command commands[] = {
 	  " nothing is to do and the chain is complete, 2 when something is to do or missing, 1 when it fails" },
 	{ "migration", "skip", cmd_migration_skip, "migration skip M FILE --reason R", "takes a backup out of the plan; never one that is restored" },
 	{ "migration", "unskip", cmd_migration_unskip, "migration unskip M FILE", "puts it back" },
+	{ "migration", "preflight", cmd_migration_preflight, "migration preflight M [--run uat|production]",
+	  "what the target's servers said before anything is restored, and who must act (exit 6: something blocks, or nothing was asked yet)" },
 	{ "migration", "hold", cmd_migration_hold, "migration hold M --reason R [--run uat|production]", "nothing is restored until it is released" },
 	{ "migration", "release", cmd_migration_release, "migration release M [--run uat|production]", "goes on" },
 	{ "migration", "retry", cmd_migration_retry, "migration retry M [--run uat|production]", "tries a failed run again" },

@@ -193,6 +193,9 @@ print_run(const struct cli *c, json_t *r)
 		printf("    failed: %s (migration retry, when it is mended)\n", cli_get(c, r, "failure"));
 	json_array_foreach(json_object_get(r, "replicas"), i, x)
 		printf("    %-10s %-10s at %s\n", cli_get(c, x, "target"), cli_get(c, x, "state"), cli_get(c, x, "redo_start_lsn"));
+	json_array_foreach(json_object_get(r, "preflight"), i, x)
+		if (json_is_true(json_object_get(x, "blocks")))
+			printf("    preflight  %s may not begin (migration preflight tells why)\n", cli_get(c, x, "replica"));
 	json_array_foreach(json_object_get(r, "restored"), i, x)
 		printf("    restored   %s\n", cli_text(c, json_string_value(x)));
 	print_running(c, r);
@@ -253,6 +256,54 @@ cmd_migration_show(struct cli *c)
 	}
 	json_decref(m);
 	return CLI_FINE;
+}
+
+int
+static void
+print_preflight(const struct cli *c, json_t *m, json_t *r)
+{
+	json_t *x, *f;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(r, "preflight"), i, x) {
+		json_t *list = json_object_get(x, "findings");
+
+		printf("%s, asked %lld s ago: %s\n", cli_get(c, x, "replica"), (long long)json_integer_value(json_object_get(x, "age_seconds")),
+		       json_is_true(json_object_get(x, "blocks")) ? "may not begin" : json_array_size(list) > 0 ? "may begin" : "nothing found");
+		json_array_foreach(list, k, f)
+			printf("  %-6s %-9s %s: %s\n", cli_get(c, f, "severity"), cli_get(c, f, "who"), cli_get(c, f, "id"), cli_get(c, f, "text"));
+	}
+	json_array_foreach(json_object_get(m, "differences"), i, x)
+		printf("%s as %s reads it (%s): %s\n", cli_get(c, x, "file"), cli_get(c, x, "replica"), cli_get(c, x, "state"), cli_get(c, x, "said"));
+}
+
+int
+cmd_migration_preflight(struct cli *c)
+{
+	const char *id, *kind = "production";
+	const struct cli_option options[] = { { "--run", &kind, NULL } };
+	int64_t run;
+	json_t *m, *r, *x;
+	bool blocks;
+	size_t i;
+	int code = cli_take(c, options, 1, &id, 1, 1);
+
+	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
+	    (m = load(c, id, &code)) == NULL)
+		return code;
+	r = run_of(m, kind);
+	blocks = json_array_size(json_object_get(r, "preflight")) == 0;
+	if (c->json)
+		cli_json(json_pack("{s:O,s:O,s:O}", "preflight", json_object_get(r, "preflight"), "compared", json_object_get(m, "compared"), "differences",
+			json_object_get(m, "differences")));
+	else if (blocks)
+		printf("nothing was asked yet: no backup's header is known\n");
+	else
+		print_preflight(c, m, r);
+	json_array_foreach(json_object_get(r, "preflight"), i, x)
+		blocks = blocks || json_is_true(json_object_get(x, "blocks"));
+	json_decref(m);
+	return blocks ? CLI_NOT_READY : CLI_FINE;
 }
 
 int

@@ -14,6 +14,7 @@
 #include "common/statement.h"
 #include "common/tsql.h"
 #include "common/tsql_settle.h"
+#include "restore/preflight.h"
 #include "restore/run.h"
 #include "restore/step.h"
 
@@ -292,6 +293,36 @@ look_again(struct walk *w)
 	return true;
 }
 
+/* True when preflight lets this replica begin, and the target reads this set as our reader does. Else lane->end says why not. */
+static bool
+is_cleared(struct walk *w, const struct plan_set *set)
+{
+	struct lane *lane = w->lane;
+	struct err err = { 0 };
+	char *why = NULL;
+	int again_ms = 0;
+
+	if (lane->kept != NULL && set->type == BAK_FULL) {
+		finish(lane, LANE_WAITS, "%s", lane->kept);
+		return false;
+	}
+	switch (preflight_compare(lane, w->db, w->ms, w->mem, set, &why, &again_ms, &err)) {
+	case PREFLIGHT_SAME:
+		return true;
+	case PREFLIGHT_STOPS:
+		finish(lane, LANE_BROKEN, "%s", why);
+		break;
+	case PREFLIGHT_REFUSED:
+		lane->again_ms = again_ms;
+		finish(lane, LANE_WAITS, "%s", why);
+		break;
+	case PREFLIGHT_FAILED:
+		finish_err(lane, &err);
+		break;
+	}
+	return false;
+}
+
 /* One RESTORE. False when the walk ends here (lane->end says how). */
 static bool
 do_step(struct walk *w, const struct plan_step *step)
@@ -303,7 +334,7 @@ do_step(struct walk *w, const struct plan_step *step)
 	const char *kind = statement_kind(step->set), *what = step->set->n_files > 0 ? step->set->files[0] : "a backup";
 	char *statement;
 
-	if (is_put_off(w, kind, step->set->id, what))
+	if (is_put_off(w, kind, step->set->id, what) || !is_cleared(w, step->set))
 		return false;
 	statement = statement_of(w, step, &err);
 	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran, &err)) {

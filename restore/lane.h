@@ -19,6 +19,8 @@
 #define WAITS_ON_CUSTOMER "customer"
 #define WAITS_ON_OPERATOR "operator"
 
+struct preflight_compared;
+
 enum lane_end {
 	LANE_LEVEL,  /* everything known is restored on this replica */
 	LANE_WAITS,  /* for something; why says it; tried again by itself */
@@ -43,6 +45,8 @@ struct lane {
 	pthread_mutex_t talk;
 	struct mssql *talking;
 	bool broken_off;
+	const struct preflight_compared *compared; /* sets that need no comparison any more; NULL: none */
+	char *kept;                   /* why this replica must not begin with a full, or NULL; the visit's */
 
 	/* Results; why is owned by the lane. */
 	enum lane_end end;

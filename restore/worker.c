@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "restore/cluster.h"
 #include "restore/lane.h"
+#include "restore/preflight.h"
 #include "restore/run.h"
 
 enum { IDLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 700, REPLICAS_MAX = 16 };
@@ -27,6 +28,7 @@ struct visit {
 	bool has_steps, complete;
 	const char *gap;
 	char *trouble; /* why some replica could not be asked */
+	struct preflight preflight;
 };
 
 /* Whose turn it is: the first lane's that says so, and a gap is the customer's. */
@@ -203,7 +205,7 @@ survey(struct visit *v, struct err *err)
 		/* A busy server is still at it: the lane waits for it. */
 		if ((lane->seen.busy == 0 && !ask_steps_settle(v->db, &v->run, lane->replica, lane->seen.redo, lane->seen.is_online, err)) ||
 		    !ask_replica_saw(v->db, &v->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err) ||
-		    (lane->is_primary && !keep_plan(v, todo, whole, err)))
+		    (lane->is_primary && !keep_plan(v, todo, whole, err)) || !preflight_visit(&v->preflight, v->db, lane, ms, todo, err))
 			return false;
 		v->has_steps = v->has_steps || todo->n_steps > 0;
 		talloc_free(mem);
@@ -434,6 +436,15 @@ go_drop(struct visit *v)
 	}
 }
 
+/* A difference between what we read and what the target reads: nobody but a person knows which of the two is right. */
+static void
+stop_for_a_person(struct visit *v, const char *why)
+{
+	log_error("a restore needs a person", "migration", v->run.migration, "why", why, NULL);
+	move(v, RUN_BROKEN, why, why);
+	release(v, why, IDLE_MS);
+}
+
 static void
 go(struct visit *v)
 {
@@ -458,15 +469,21 @@ go(struct visit *v)
 		return;
 	}
 	if (v->chain->n == 0) {
-		release(v, "a full backup", IDLE_MS);
+		if (!preflight_early(&v->preflight, v->db, v->lanes, v->n, &err))
+			log_warning("preflight could not ask", "migration", v->run.migration, "error", err.text, NULL);
+		release(v, v->preflight.waits != NULL ? v->preflight.waits : "a full backup", IDLE_MS);
 		return;
 	}
-	if (!survey(v, &err)) {
+	if (!survey(v, &err) || !preflight_settle(&v->preflight, v->db, v->lanes, v->n, v->trouble, &err)) {
 		release(v, err.text, TROUBLE_MS);
 		return;
 	}
-	if (v->run.hold != NULL)
+	if (v->preflight.stops != NULL)
+		stop_for_a_person(v, v->preflight.stops);
+	else if (v->run.hold != NULL)
 		release(v, talloc_asprintf(v->mem, "on hold: %s", v->run.hold), IDLE_MS);
+	else if (v->has_steps && v->preflight.waits != NULL)
+		release(v, v->preflight.waits, v->preflight.again_ms);
 	else if (v->has_steps)
 		go_restore(v);
 	else
@@ -480,6 +497,7 @@ worker_turn(struct worker *worker, int thread, struct db *db)
 	struct err err = { 0 };
 	bool got = false;
 
+	v.preflight.mem = v.mem;
 	if (!ask_claim(db, v.mem, worker->id, worker->clusters, &v.run, &got, &err))
 		log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
 	else if (got) {
@@ -487,6 +505,7 @@ worker_turn(struct worker *worker, int thread, struct db *db)
 		go(&v);
 		atomic_store(&worker->at[thread], 0);
 	}
+	preflight_end(&v.preflight);
 	for (size_t i = 0; i < v.n; i++)
 		talloc_free(v.lanes[i].why);
 	talloc_free(v.mem);
