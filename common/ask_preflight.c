@@ -113,28 +113,26 @@ ask_preflight_kept(struct db *db, const struct restore_run *run, struct err *err
 /* ---- comparison ------------------------------------------------------------------------------------------- */
 
 bool
-ask_compared(struct db *db, TALLOC_CTX *mem, const char *sets, struct rows **list, struct err *err)
+ask_compared(struct db *db, TALLOC_CTX *mem, const char *sets, const char *uploads, struct rows **list, struct err *err)
 {
-	return DB_ASK(db, mem, list, err, "select backup_set, uploads from comparison where backup_set = any($1::bigint[]) and state in ('same', 'differs')", sets);
-}
-
-json_t *
-ask_set_header(struct db *db, int64_t set, struct err *err)
-{
-	TALLOC_CTX *mem = talloc_new(NULL);
-	json_t *o = ask_json(db, err, "select header from backup_set where id = $1", 1, (const char *const[]){ db_int(mem, set) });
-
-	talloc_free(mem);
-	return o;
+	return DB_ASK(db, mem, list, err, "select s.id, c.backup_set is not null, case when c.backup_set is null then s.header end"
+		" from unnest($1::bigint[], $2::text[]) as w(id, uploads) join backup_set s on s.id = w.id"
+		" left join comparison c on c.backup_set = s.id and c.state in ('same', 'differs') and c.uploads = w.uploads::bigint[]", sets, uploads);
 }
 
 bool
 ask_comparison_keep(struct db *db, const struct restore_run *run, const char *replica, const struct restore_comparison *c, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = under_lease(db, err, "with kept as (insert into comparison(backup_set, uploads, run, replica, state, number, said, differences)"
-		"  select $4::bigint, $5::bigint[], $1::bigint, $3, $6, $7::int, $8, $9::jsonb where " STEP_LEASE
-		"  on conflict (backup_set) do update set uploads = excluded.uploads, run = excluded.run, replica = excluded.replica, state = excluded.state,"
+	/*
+	 * What may be restored waits for nothing: after a crash of Postgres that forgets it, it is compared again. What stops is
+	 * written down for certain.
+	 */
+	bool good = under_lease(db, err, "with hurry as (select set_config('synchronous_commit', case when $6 in ('same', 'differs') then 'off' else"
+		"  current_setting('synchronous_commit') end, true) as setting),"
+		" kept as (insert into comparison(backup_set, uploads, run, replica, state, number, said, differences)"
+		"  select $4::bigint, $5::bigint[], $1::bigint, $3, $6, $7::int, $8, $9::jsonb from hurry where hurry.setting is not null and "
+		STEP_LEASE "  on conflict (backup_set) do update set uploads = excluded.uploads, run = excluded.run, replica = excluded.replica, state = excluded.state,"
 		"   number = excluded.number, said = excluded.said, differences = excluded.differences, compared_at = now() returning backup_set),"
 		" told as (insert into event(migration, run, kind, text, data) select r.migration, r.id, 'compared', $10 || ': ' || $8,"
 		"  jsonb_build_object('replica', $3::text, 'set', $4::bigint, 'differences', $9::jsonb) from run r, kept where r.id = $1 and $6 in ('differs', 'stops')"

@@ -26,10 +26,11 @@ bool ask_preflight_keep(struct db *db, const struct restore_run *run, const char
 /* A run that preflight keeps does not stand in the queue for a slot. */
 bool ask_preflight_kept(struct db *db, const struct restore_run *run, struct err *err);
 
-/* Those of the sets (a Postgres array) that were compared and may be restored, with the uploads read as Postgres prints an array. */
-bool ask_compared(struct db *db, TALLOC_CTX *mem, const char *sets, struct rows **ids_and_uploads, struct err *err);
-/* What our reader said of a set. NULL with err. */
-json_t *ask_set_header(struct db *db, int64_t set, struct err *err);
+/*
+ * Of these sets (a Postgres array): id, and either true when it was compared in these uploads and may be restored, or false
+ * and what our reader said of it, as JSON. uploads: for each set the array of its files as text, in the same order.
+ */
+bool ask_compared(struct db *db, TALLOC_CTX *mem, const char *sets, const char *uploads, struct rows **list, struct err *err);
 
 struct restore_comparison {
 	int64_t set;

@@ -16,6 +16,7 @@ enum {
 	AGAIN_SECONDS = 60, RARELY_SECONDS = 600,    /* before anything is restored, and after */
 	KEPT_MS = 60000,
 	COMPARE_MS = 1000,                           /* of one visit; the lanes compare the rest as they come to it */
+	COMPARE_SETS = 32,
 	SETS_MAX = 200,                              /* whose headers are judged at once */
 };
 
@@ -135,26 +136,25 @@ keep_result(struct lane *lane, struct db *db, TALLOC_CTX *mem, struct restore_co
 	return !good ? PREFLIGHT_FAILED : r->stops ? PREFLIGHT_STOPS : PREFLIGHT_SAME;
 }
 
+/* ours: what our reader said, as JSON. */
 static enum preflight_outcome
-compare_now(struct lane *lane, struct db *db, struct mssql *ms, TALLOC_CTX *mem, const struct plan_set *set, const char *uploads, char **why,
+compare_now(struct lane *lane, struct db *db, struct mssql *ms, TALLOC_CTX *mem, const struct plan_set *set, const char *ours, char **why,
             int *again_ms, struct err *err)
 {
-	struct restore_comparison c = { .set = set->id, .file = set->n_files > 0 ? set->files[0] : "a backup", .uploads = uploads };
+	struct restore_comparison c = { .set = set->id, .file = set->files[0], .uploads = uploads_of(mem, lane, set) };
+	json_t *header = json_loads(ours, 0, NULL), *theirs[2];
 	struct mssql_rows *headers = NULL, *files = NULL;
-	json_t *ours, *theirs[2];
 	struct mssql_outcome o = { 0 };
 	enum preflight_outcome outcome;
 
-	if (set->n_files == 0)
-		return PREFLIGHT_SAME; /* no plan holds such a set */
-	if (!read_there(lane, ms, mem, set, &headers, &files, &o, err))
+	if (!read_there(lane, ms, mem, set, &headers, &files, &o, err)) {
+		json_decref(header);
 		return o.first_error != 0 && !o.dead ? keep_refusal(lane, db, mem, &c, &o, why, again_ms, err) : PREFLIGHT_FAILED;
-	if ((ours = ask_set_header(db, set->id, err)) == NULL)
-		return PREFLIGHT_FAILED;
+	}
 	theirs[0] = rows_json(headers);
 	theirs[1] = rows_json(files);
-	outcome = keep_result(lane, db, mem, &c, compare_set(mem, ours, chain_files(lane->chain, set)[0].position, theirs[0], theirs[1]), why, err);
-	json_decref(ours);
+	outcome = keep_result(lane, db, mem, &c, compare_set(mem, header, chain_files(lane->chain, set)[0].position, theirs[0], theirs[1]), why, err);
+	json_decref(header);
 	json_decref(theirs[0]);
 	json_decref(theirs[1]);
 	return outcome;
@@ -169,28 +169,42 @@ is_compared(const struct preflight_compared *c, int64_t set)
 	return false;
 }
 
+/* What is known of these sets' comparison, see ask_compared; a set without files is in no plan. */
 static bool
-was_compared(const struct rows *list, int64_t set, const char *uploads)
+ask_next(struct db *db, TALLOC_CTX *mem, const struct lane *lane, const struct plan_set *const *sets, size_t n, struct rows **list, struct err *err)
+{
+	const char **uploads = talloc_array(mem, const char *, (unsigned)n + 1), **ids = talloc_array(mem, const char *, (unsigned)n + 1);
+
+	for (size_t i = 0; i < n; i++) {
+		ids[i] = db_int(mem, sets[i]->id);
+		uploads[i] = uploads_of(mem, lane, sets[i]);
+	}
+	return ask_compared(db, mem, db_text_array(mem, ids, n), db_text_array(mem, uploads, n), list, err);
+}
+
+/* What our reader said of a set that has to be compared; NULL when it has not. */
+static const char *
+to_compare(const struct rows *list, int64_t set)
 {
 	for (size_t i = 0; i < rows_count(list); i++)
-		if (rows_int(list, i, 0) == set && strcmp(rows_text(list, i, 1), uploads) == 0)
-			return true;
-	return false;
+		if (rows_int(list, i, 0) == set)
+			return rows_bool(list, i, 1) ? NULL : rows_text(list, i, 2);
+	return NULL;
 }
 
 enum preflight_outcome
 preflight_compare(struct lane *lane, struct db *db, struct mssql *ms, TALLOC_CTX *mem, const struct plan_set *set, char **why, int *again_ms,
                   struct err *err)
 {
-	const char *id = talloc_asprintf(mem, "{%lld}", (long long)set->id), *uploads;
 	struct rows *list;
+	const char *ours;
 
 	if (is_compared(lane->compared, set->id))
 		return PREFLIGHT_SAME;
-	uploads = uploads_of(mem, lane, set);
-	if (!ask_compared(db, mem, id, &list, err))
+	if (!ask_next(db, mem, lane, &set, 1, &list, err))
 		return PREFLIGHT_FAILED;
-	return was_compared(list, set->id, uploads) ? PREFLIGHT_SAME : compare_now(lane, db, ms, mem, set, uploads, why, again_ms, err);
+	ours = to_compare(list, set->id);
+	return ours == NULL ? PREFLIGHT_SAME : compare_now(lane, db, ms, mem, set, ours, why, again_ms, err);
 }
 
 /* The ids of the next sets as a Postgres array. */
@@ -211,41 +225,61 @@ add_compared(struct preflight *p, int64_t set)
 	p->compared.sets[p->compared.n++] = set;
 }
 
+/* Takes in how the i-th of the next sets compared. False: the rest has to wait. */
+static bool
+take_outcome(struct preflight *p, enum preflight_outcome outcome, int64_t set, size_t i, char *why, int again_ms)
+{
+	switch (outcome) {
+	case PREFLIGHT_SAME:
+		add_compared(p, set);
+		return true;
+	case PREFLIGHT_STOPS:
+		p->stops = talloc_steal(p->mem, why);
+		break;
+	case PREFLIGHT_REFUSED:
+		/* One further on is tried again when its turn comes. */
+		if (i == 0) {
+			p->waits = talloc_steal(p->mem, why);
+			p->again_ms = again_ms;
+		}
+		break;
+	case PREFLIGHT_FAILED:
+		break;
+	}
+	return false;
+}
+
 /* The plan's next sets in their order, until one is not to be restored or the moment is over. */
 static bool
 compare_next(struct preflight *p, struct db *db, struct lane *lane, struct mssql *ms, const struct plan *todo, struct err *err)
 {
+	const struct plan_set *sets[COMPARE_SETS] = { NULL };
 	int64_t until = steady_ms() + COMPARE_MS;
 	struct rows *list;
+	bool more = true;
+	size_t n;
 
-	if (!ask_compared(db, p->mem, ids_of(p->mem, todo), &list, err))
+	for (n = 0; n < todo->n_steps && n < COMPARE_SETS && todo->steps[n].set->n_files > 0; n++)
+		sets[n] = todo->steps[n].set;
+	if (!ask_next(db, p->mem, lane, sets, n, &list, err))
 		return false;
-	for (size_t i = 0; i < todo->n_steps && i < SETS_MAX && steady_ms() < until && !atomic_load(lane->stop); i++) {
-		const struct plan_set *set = todo->steps[i].set;
+	for (size_t i = 0; i < n && more && steady_ms() < until && !atomic_load(lane->stop); i++) {
 		TALLOC_CTX *mem = talloc_new(p->mem);
 		enum preflight_outcome outcome = PREFLIGHT_SAME;
-		const char *uploads = uploads_of(mem, lane, set);
-		struct err away = { 0 };
+		const char *ours = to_compare(list, sets[i]->id);
+		struct err failed = { 0 };
 		char *why = NULL;
 		int again_ms = 0;
 
-		if (!was_compared(list, set->id, uploads))
-			outcome = compare_now(lane, db, ms, mem, set, uploads, &why, &again_ms, &away);
-		if (outcome == PREFLIGHT_SAME)
-			add_compared(p, set->id);
-		else if (outcome == PREFLIGHT_STOPS)
-			p->stops = talloc_steal(p->mem, why);
-		else if (outcome == PREFLIGHT_REFUSED && i == 0) {
-			p->waits = talloc_steal(p->mem, why);
-			p->again_ms = again_ms;
-		}
+		if (ours != NULL)
+			outcome = compare_now(lane, db, ms, mem, sets[i], ours, &why, &again_ms, &failed);
+		more = take_outcome(p, outcome, sets[i]->id, i, why, again_ms);
 		talloc_free(mem);
-		if (outcome == PREFLIGHT_FAILED && !mssql_is_dead(ms) && away.kind != ERR_AGAIN) {
-			*err = away;
+		/* A target that went away is found by the lane as well; anything else is ours or Postgres's. */
+		if (outcome == PREFLIGHT_FAILED && failed.kind != ERR_AGAIN) {
+			*err = failed;
 			return false;
 		}
-		if (outcome != PREFLIGHT_SAME)
-			break;
 	}
 	return true;
 }
