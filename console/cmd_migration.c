@@ -258,7 +258,6 @@ cmd_migration_show(struct cli *c)
 	return CLI_FINE;
 }
 
-int
 static void
 print_preflight(const struct cli *c, json_t *m, json_t *r)
 {

@@ -639,7 +639,7 @@ preflight_early(struct preflight *p, struct db *db, struct lane *lanes, size_t n
 		struct mssql *ms = lane_open(mem, &lanes[i], &trouble);
 		bool good = true;
 
-		if (ms == NULL || !target_ask(ms, lanes[i].run.target_database, &lanes[i].seen, &trouble))
+		if (ms == NULL || !target_ask(ms, lanes[i].run.target_database, NULL, &lanes[i].seen, &trouble))
 			away = talloc_strdup(p->mem, trouble.text);
 		else
 			good = preflight_visit(p, db, &lanes[i], ms, NULL, err);
