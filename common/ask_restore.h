@@ -20,7 +20,7 @@ struct restore_run {
 	const char *migration, *kind, *state, *cluster, *target_database, *database, *hold, *last_file;
 	struct guid family; /* null while unknown */
 	bool recover_asked, cutover;
-	bool others_wait;   /* another run of the cluster would restore if it had our slot */
+	bool others_wait;   /* it has had its turn, and another run would come before it if it stood in line again */
 	bool is_uat;
 	const char *drop_asked; /* drop or restart: the copy is to be thrown away */
 	const char *backed_out; /* why the customer went back to the source */
@@ -34,21 +34,31 @@ bool ask_worker_begin(struct db *db, const char *worker, const char *host, int p
 /* Workers of this host that were alive once; whoever finds one dead gives its leases back at once. */
 bool ask_workers_of(struct db *db, TALLOC_CTX *mem, const char *host, struct rows **ids_and_pids, struct err *err);
 bool ask_worker_dead(struct db *db, const char *worker, struct err *err);
-/* Renews the worker's sign of life, and its leases of these runs (ids as a Postgres array) as far as it still holds them. */
+/* Renews the worker's sign of life, and its leases of these runs (ids as a Postgres array): also one that ran out while
+ * Postgres was away, if nobody has claimed the run since. */
 bool ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err *err);
 
-/* The most urgent run that is due and free, among these clusters. *got false: there is none. */
+/* The next run that is due and free, among these clusters, by the order of the schema's queue_class and queue_delay; those that
+ * wait for a slot where there is none are passed over. *got false: there is none. */
 bool ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *clusters, struct restore_run *run, bool *got,
                struct err *err);
 /* Reads it again; ERR_REFUSED/ASK_LEASE_LOST when the lease is gone. */
 bool ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *err);
-/* Gives the lease back; the run is due again after so many milliseconds. waits_for NULL: for nothing.
- * waits_on: whose turn it is, customer or operator; NULL: it goes on by itself. */
-bool ask_release(struct db *db, const struct restore_run *run, const char *waits_for, const char *waits_on, int again_ms, struct err *err);
+/* Gives lease and slot back; the run is due again after so many milliseconds. waits_for NULL: for nothing.
+ * waits_on: whose turn it is, customer or operator; NULL: it goes on by itself. in_line: it waits for a slot, keeps its place
+ * if it had one, and is claimed again when there is room. */
+bool ask_release(struct db *db, const struct restore_run *run, const char *waits_for, const char *waits_on, bool in_line, int again_ms,
+                 struct err *err);
 bool ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, struct err *err);
 
-/* One of the cluster's slots; one is kept for cutovers where there is more than one. *who: whom it waits for. */
-bool ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, bool *got, const char **who, struct err *err);
+/*
+ * One of the cluster's slots; one is kept for cutovers where there is more than one, and who stands in line is served first.
+ * volumes: those that a full backup would be restored onto, as a Postgres array, or NULL; each takes as many at once as the
+ * cluster's volume_slots says. *who: whom it waits for; the run stands in line then.
+ */
+bool ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *volumes, bool *got, const char **who, struct err *err);
+/* The full backup is on this volume; what follows is logs. */
+bool ask_volume_free(struct db *db, const struct restore_run *run, const char *volume, struct err *err);
 
 struct restore_replica {
 	const char *name, *left_out;

@@ -101,6 +101,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
 	STRING("name", TEXT, struct config_cluster, name),
 	STRING("region", TEXT, struct config_cluster, region),
 	CYAML_FIELD_INT("slots", CYAML_FLAG_OPTIONAL, struct config_cluster, slots),
+	CYAML_FIELD_INT("volume_slots", CYAML_FLAG_OPTIONAL, struct config_cluster, volume_slots),
 	CYAML_FIELD_SEQUENCE_COUNT("targets", CYAML_FLAG_POINTER, struct config_cluster, targets, n_targets,
 	                           &target_entry, 1, 16),
 	STRING("login", TEXT, struct config_cluster, login),
@@ -120,6 +121,7 @@ static const cyaml_schema_value_t cluster_entry = {
 static const cyaml_schema_field_t restore_fields[] = {
 	STRING("work", TEXT, struct config_restore, work),
 	CYAML_FIELD_INT("workers", CYAML_FLAG_OPTIONAL, struct config_restore, workers),
+	CYAML_FIELD_INT("drain_seconds", CYAML_FLAG_OPTIONAL, struct config_restore, drain_seconds),
 	END,
 };
 static const cyaml_schema_field_t verify_fields[] = {
@@ -209,6 +211,7 @@ set_defaults(struct config *c)
 	set_receiver_defaults(&c->receiver);
 	if (c->restore.workers == 0)
 		c->restore.workers = 8;
+	set_if_none(&c->restore.drain_seconds, 86400);
 	for (unsigned i = 0; i < c->n_clusters; i++) {
 		struct config_cluster *cl = &c->clusters[i];
 

@@ -68,6 +68,7 @@ struct config_after_recovery {
 struct config_cluster {
 	char *name, *region;
 	int slots; /* restores at once */
+	int volume_slots; /* of those, full backups at once onto one volume of a target; 0: no such limit */
 	struct config_target *targets; /* the primary first */
 	unsigned n_targets;
 	char *login, *password_file;               /* the worker's SQL log-in */
@@ -77,7 +78,11 @@ struct config_cluster {
 	struct config_after_recovery after_recovery;
 };
 
-struct config_restore { char *work; int workers; /* restores of one process at once */ };
+struct config_restore {
+	char *work;
+	int workers;       /* restores of one process at once */
+	int drain_seconds; /* after SIGTERM, for statements that run */
+};
 struct config_verify { char *work; char *checks; /* check file */ };
 /* Mail to customers; TLS is required. Absent: none is sent. */
 struct config_mail { char *url /* smtp://relay:587 or smtps:// */, *from, *user, *password_file, *ca_file /* NULL: the system's */; };

@@ -143,9 +143,9 @@ write_cluster(struct db *db, TALLOC_CTX *mem, const struct config_cluster *c, st
 {
 	const char **names = talloc_array(mem, const char *, c->n_targets + 1);
 
-	if (!DB_ASK(db, mem, NULL, err, "insert into landfall.cluster(name, region, slots) values($1, $2, $3)"
-		" on conflict (name) do update set region = excluded.region, slots = excluded.slots, updated_at = now()", c->name, c->region,
-		db_int(mem, c->slots == 0 ? 2 : c->slots)))
+	if (!DB_ASK(db, mem, NULL, err, "insert into landfall.cluster(name, region, slots, volume_slots) values($1, $2, $3, $4)"
+		" on conflict (name) do update set region = excluded.region, slots = excluded.slots, volume_slots = excluded.volume_slots,"
+		" updated_at = now()", c->name, c->region, db_int(mem, c->slots == 0 ? 2 : c->slots), db_int(mem, c->volume_slots)))
 		return false;
 	for (unsigned i = 0; i < c->n_targets; i++) {
 		names[i] = c->targets[i].name;

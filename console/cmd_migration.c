@@ -288,9 +288,9 @@ cmd_migration_preflight(struct cli *c)
 	int code = cli_take(c, options, 1, &id, 1, 1);
 
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
-	    (m = load(c, id, &code)) == NULL)
+	    (m = cli_migration(c, id, &code)) == NULL)
 		return code;
-	r = run_of(m, kind);
+	r = cli_run_of(m, kind);
 	blocks = json_array_size(json_object_get(r, "preflight")) == 0;
 	if (c->json)
 		cli_json(json_pack("{s:O,s:O,s:O}", "preflight", json_object_get(r, "preflight"), "compared", json_object_get(m, "compared"), "differences",

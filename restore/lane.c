@@ -151,7 +151,9 @@ wait_while_busy(struct walk *w, struct err *err)
 	struct lane *lane = w->lane;
 
 	while (lane->seen.busy != 0) {
-		if (atomic_load(lane->stop) || !ask_reload(w->db, w->mem, &lane->run, err))
+		if (atomic_load(lane->stop))
+			return err_set(err, ERR_AGAIN, 0, "the worker ends while session %d restores it on %s", lane->seen.busy, lane->replica);
+		if (!ask_reload(w->db, w->mem, &lane->run, err))
 			return false;
 		ask_waits(w->db, &lane->run, talloc_asprintf(w->mem, "session %d (%s) restores it on %s", lane->seen.busy, lane->seen.busy_program,
 			lane->replica), err);
@@ -323,6 +325,22 @@ is_cleared(struct walk *w, const struct plan_set *set)
 	return false;
 }
 
+/* What follows a full backup is small beside it. */
+static bool
+give_volume_back(struct walk *w)
+{
+	struct lane *lane = w->lane;
+	struct err err = { 0 };
+
+	if (!lane->has_volume || lane->cluster->volume_slots == 0)
+		return true;
+	lane->has_volume = false;
+	if (ask_volume_free(w->db, &lane->run, lane->volume, &err))
+		return true;
+	finish_err(lane, &err);
+	return false;
+}
+
 /* One RESTORE. False when the walk ends here (lane->end says how). */
 static bool
 do_step(struct walk *w, const struct plan_step *step)
@@ -336,6 +354,10 @@ do_step(struct walk *w, const struct plan_step *step)
 
 	if (is_put_off(w, kind, step->set->id, what) || !is_cleared(w, step->set))
 		return false;
+	if (step->set->type == BAK_FULL && lane->cluster->volume_slots > 0 && !lane->has_volume) {
+		finish(lane, LANE_YIELDS, "a turn for a full restore onto %s", lane->volume);
+		return false;
+	}
 	statement = statement_of(w, step, &err);
 	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran, &err)) {
 		finish_err(lane, &err);
@@ -344,7 +366,7 @@ do_step(struct walk *w, const struct plan_step *step)
 	lane->end = LANE_LEVEL;
 	/* Never one sign alone: 3014, no error, a clean end, and the server's own state. */
 	return look_again(w) && end_step(w, &begun, &o, is_as_planned(lane, step) && ((o.saw_3014 && o.clean && o.first_error == 0) || o.dead),
-	                                 ran.text, what);
+	                                 ran.text, what) && give_volume_back(w);
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------------------- */
@@ -357,7 +379,7 @@ may_go_on(struct walk *w)
 	struct err err = { 0 };
 
 	if (atomic_load(lane->stop)) {
-		finish(lane, LANE_LOST, "the worker ends");
+		finish(lane, LANE_STOPS, "the worker ends");
 		return false;
 	}
 	if (!ask_reload(w->db, w->mem, &lane->run, &err)) {
@@ -431,7 +453,12 @@ begin_walk(struct walk *w, struct lane *lane)
 	lane->end = LANE_LEVEL;
 	config_where(lane->config, &lane->config->postgres.restore, "landfall-restore lane", &where);
 	w->db = db_new(w->mem, &where);
-	w->ms = lane_open(w->mem, lane, &err);
+	if (lane->ms != NULL && !mssql_is_dead(lane->ms)) {
+		w->ms = talloc_steal(w->mem, lane->ms);
+		lane->ms = NULL;
+	} else {
+		w->ms = lane_open(w->mem, lane, &err);
+	}
 	if (w->ms != NULL)
 		return true;
 	finish_err(lane, &err);

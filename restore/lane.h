@@ -25,8 +25,9 @@ enum lane_end {
 	LANE_LEVEL,  /* everything known is restored on this replica */
 	LANE_WAITS,  /* for something; why says it; tried again by itself */
 	LANE_YIELDS, /* another migration's turn */
+	LANE_STOPS,  /* the process ends, between two statements: the run goes to another worker */
 	LANE_BROKEN, /* a person must look; why says it */
-	LANE_LOST,   /* lease lost or the process ends: touch nothing */
+	LANE_LOST,   /* the lease is lost: touch nothing */
 };
 
 struct lane {
@@ -47,6 +48,9 @@ struct lane {
 	bool broken_off;
 	const struct preflight_compared *compared; /* sets that need no comparison any more; NULL: none */
 	char *kept;                   /* why this replica must not begin with a full, or NULL; the visit's */
+	struct mssql *ms;             /* a conversation that the walk may take, with nobody's memory above it; or NULL */
+	const char *volume;           /* what volume_slots counts on */
+	bool has_volume;              /* a full backup may be restored onto it */
 
 	/* Results; why is owned by the lane. */
 	enum lane_end end;

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/ask_restore.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "restore/actions.h"
 #include "restore/target.h"
@@ -21,11 +22,18 @@
 /*
  * landfall-restore: some worker threads, one that keeps the leases alive, and the main thread, which carries
  * out what people asked for and wakes the workers.
+ *
+ * SIGTERM begins the drain: nothing more is claimed, a statement that runs is finished however long it takes (a RESTORE
+ * that loses its client is undone by the server, hours of it), none is begun after it, and each run is given back at
+ * once. A second SIGTERM ends at once, and so does restore.drain_seconds.
  */
 
-enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, WATCH_SECONDS = 2, POLL_MS = 500 };
+enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, WATCH_SECONDS = 2, POLL_MS = 500, DRAIN_MS = 50 };
+/* systemd's patience is renewed that far ahead, more often than it runs out. */
+#define PATIENCE_US "60000000"
 
-static struct worker worker;
+static struct worker worker = { .words_lock = PTHREAD_MUTEX_INITIALIZER };
+static atomic_int working; /* worker threads that have not ended */
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static volatile sig_atomic_t ended;
@@ -34,7 +42,7 @@ static void
 on_signal(int number)
 {
 	(void)number;
-	ended = 1;
+	ended = ended + 1;
 }
 
 static struct db *
@@ -71,6 +79,7 @@ work(void *ctx)
 		if (!worker_turn(&worker, thread, db))
 			wait_for_work(POLL_MS);
 	talloc_free(db);
+	atomic_fetch_sub(&working, 1);
 	return NULL;
 }
 
@@ -110,15 +119,14 @@ beat(void *ctx)
 
 	(void)ctx;
 	where_we_are(host);
-	while (!atomic_load(&worker.stop)) {
+	/* To the very end: while we drain, the leases of what still runs are kept. */
+	for (;;) {
 		if (!ask_worker_begin(db, worker.id, host, getpid(), &err) || !worker_beat(&worker, db, &err))
 			log_warning("no sign of life could be given to Postgres", "error", err.text, NULL);
 		bury_the_dead(db, host);
 		sd_notify(0, "WATCHDOG=1");
-		for (int i = 0; i < BEAT_SECONDS * 4 && !atomic_load(&worker.stop); i++)
-			usleep(250000);
+		sleep(BEAT_SECONDS);
 	}
-	talloc_free(db);
 	return NULL;
 }
 
@@ -208,24 +216,72 @@ say_ready(const char *file)
 }
 
 static void
+wake_workers(void)
+{
+	pthread_mutex_lock(&wake_lock);
+	pthread_cond_broadcast(&wake);
+	pthread_mutex_unlock(&wake_lock);
+}
+
+static void
+turn(struct db *db, int ms)
+{
+	struct err err = { 0 };
+	bool woken;
+
+	while (actions_turn(db))
+		;
+	if (!db_wait(db, ms, -1, &woken, &err))
+		usleep((useconds_t)ms * 1000);
+	else if (woken)
+		wake_workers();
+}
+
+static void
+say_draining(void)
+{
+	char *words = worker_words(&worker, NULL);
+
+	sd_notifyf(0, "EXTEND_TIMEOUT_USEC=" PATIENCE_US "\nSTATUS=Ends when the statement that runs is finished; %s", words);
+	log_info("ends when the statements that run are finished", "still", words, NULL);
+	talloc_free(words);
+}
+
+/* What people ask for is carried out meanwhile: a hold may be what ends the wait. */
+static void
+drain(struct db *db)
+{
+	int64_t begun = steady_seconds(), said = -1;
+
+	atomic_store(&worker.stop, true);
+	sd_notify(0, "STOPPING=1");
+	wake_workers();
+	while (ended == 1 && atomic_load(&working) > 0 && steady_seconds() - begun < worker.config->restore.drain_seconds) {
+		/* Not of what ends within the second. */
+		if (steady_seconds() > begun && (said < 0 || steady_seconds() - said >= 15)) {
+			said = steady_seconds();
+			say_draining();
+		}
+		turn(db, DRAIN_MS);
+	}
+	if (atomic_load(&working) > 0) {
+		char *words = worker_words(&worker, NULL);
+
+		log_warning("ends in the middle of a statement; the server undoes it and another worker begins it again", "of", words, NULL);
+		talloc_free(words);
+	}
+}
+
+static void
 serve(void)
 {
 	struct db *db = connection("landfall-restore actions");
 	struct err err = { 0 };
-	bool woken;
 
 	db_listen(db, "landfall_work", &err);
-	while (!ended) {
-		while (!ended && actions_turn(db))
-			;
-		if (!db_wait(db, POLL_MS, -1, &woken, &err))
-			usleep(POLL_MS * 1000);
-		else if (woken) {
-			pthread_mutex_lock(&wake_lock);
-			pthread_cond_broadcast(&wake);
-			pthread_mutex_unlock(&wake_lock);
-		}
-	}
+	while (!ended)
+		turn(db, POLL_MS);
+	drain(db);
 	talloc_free(db);
 }
 
@@ -264,6 +320,8 @@ main(int argc, char **argv)
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 	n = worker.config->restore.workers;
 	n = n < 1 ? 4 : n > WORKER_THREADS ? WORKER_THREADS : n;
+	atomic_store(&working, n);
+	atomic_store(&worker.beaten, steady_ms());
 	for (int i = 0; i < n + 3; i++)
 		if (pthread_create(&threads[i], NULL, i == n ? beat : i == n + 1 ? probe : i == n + 2 ? watch : work, (void *)(intptr_t)i) != 0) {
 			log_error("cannot start a thread", NULL);
@@ -271,9 +329,6 @@ main(int argc, char **argv)
 		}
 	say_ready(ready);
 	serve();
-	atomic_store(&worker.stop, true);
-	sd_notify(0, "STOPPING=1");
-	/* A RESTORE that runs is not worth waiting for: the next worker reads the server's state and goes on. */
 	log_info("ends", NULL);
 	_exit(0);
 }

@@ -1,5 +1,6 @@
 #include "restore/target.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,4 +112,28 @@ target_of(const struct config_cluster *c, const struct config_target *t)
 {
 	return (struct mssql_target){ .name = t->name, .host = t->host, .port = t->port == 0 ? 1433 : t->port, .ca_file = c->ca_file,
 		.login = c->login, .password_file = c->password_file };
+}
+
+static size_t
+length_of_volume(const char *path)
+{
+	size_t n;
+
+	if (path[0] != '\0' && path[1] == ':')
+		return 2;
+	if (strncmp(path, "\\\\", 2) != 0)
+		return strlen(path);
+	n = 2 + strcspn(path + 2, "\\");
+	return path[n] == '\0' ? n : n + 1 + strcspn(path + n + 1, "\\");
+}
+
+char *
+target_volume(TALLOC_CTX *mem, const struct config_target *t)
+{
+	char *volume = talloc_asprintf(mem, "%s %.*s", t->host, (int)length_of_volume(t->data_path), t->data_path);
+
+	/* Neither tells capitals from small letters, and one that does would hardly have both. */
+	for (char *p = volume; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return volume;
 }

@@ -30,4 +30,7 @@ bool target_files(struct mssql *ms, TALLOC_CTX *mem, const char *database, int *
 /* mssql's view of one replica of the configuration. Borrows. */
 struct mssql_target target_of(const struct config_cluster *cluster, const struct config_target *t);
 
+/* What volume_slots counts on: the server, and of a Windows path the drive or the share; of another path all of it. */
+char *target_volume(TALLOC_CTX *mem, const struct config_target *t);
+
 #endif

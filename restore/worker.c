@@ -7,13 +7,19 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "restore/cluster.h"
 #include "restore/lane.h"
 #include "restore/preflight.h"
 #include "restore/run.h"
 
-enum { IDLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 700, REPLICAS_MAX = 16 };
+/*
+ * How soon a run is looked at again. Whatever arrives or is asked makes it due at once (the schema's nudge), so the rest is for
+ * what only the server knows, and for a cutover, whose gates want fresh answers. A run without backups has nothing there.
+ */
+enum { CUTOVER_MS = 3000, IDLE_MS = 15000, EMPTY_MS = 60000, SETTLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 100 };
+enum { REPLICAS_MAX = 16 };
 
 /* One visit to a run. */
 struct visit {
@@ -45,12 +51,31 @@ waits_on(const struct visit *v)
 }
 
 static void
-release(struct visit *v, const char *why, int again_ms)
+give_back(struct visit *v, const char *why, bool in_line, int again_ms)
 {
 	struct err err = { 0 };
 
-	if (!ask_release(v->db, &v->run, why, why == NULL ? NULL : waits_on(v), again_ms, &err))
+	if (!ask_release(v->db, &v->run, why, why == NULL ? NULL : waits_on(v), in_line, again_ms, &err))
 		log_warning("a run could not be given back", "migration", v->run.migration, "error", err.text, NULL);
+}
+
+static void
+release(struct visit *v, const char *why, int again_ms)
+{
+	give_back(v, why, false, again_ms);
+}
+
+/* In line for a slot: claimed again when there is room; the time is for who was let in by the claim and not by ask_slot. */
+static void
+stand_in_line(struct visit *v, const char *why)
+{
+	give_back(v, why, true, SLOT_MS);
+}
+
+static int
+idle_ms(const struct visit *v)
+{
+	return strcmp(v->run.state, "cutover") == 0 ? CUTOVER_MS : IDLE_MS;
 }
 
 static bool
@@ -153,6 +178,7 @@ make_lanes(struct visit *v, struct err *err)
 			.stop = &v->worker->stop, .replanned = v->run.replanned, .left_out = list[i].left_out != NULL, .talk = PTHREAD_MUTEX_INITIALIZER };
 		if (lane->where == NULL)
 			return err_set(err, ERR_OPERATOR, 0, "replica %s of cluster %s is not in the configuration", list[i].name, v->run.cluster);
+		lane->volume = target_volume(v->mem, lane->where);
 		v->n++;
 	}
 	return v->n > 0 ? true : err_set(err, ERR_OPERATOR, 0, "cluster %s has no replica for this run", v->run.cluster);
@@ -208,6 +234,9 @@ survey(struct visit *v, struct err *err)
 		    (lane->is_primary && !keep_plan(v, todo, whole, err)) || !preflight_visit(&v->preflight, v->db, lane, ms, todo, err))
 			return false;
 		v->has_steps = v->has_steps || todo->n_steps > 0;
+		lane->has_volume = todo->n_steps > 0 && todo->steps[0].set->type == BAK_FULL;
+		/* Its walk goes on with the conversation: a log-in costs more than many questions. */
+		lane->ms = talloc_steal(NULL, ms);
 		talloc_free(mem);
 	}
 	return true;
@@ -314,7 +343,20 @@ after_level(struct visit *v)
 	/* A rehearsal goes on to RECOVERY by itself, but never over a gap; production stays for a person. */
 	if (v->trouble == NULL && anything && (!v->run.is_uat || v->complete))
 		move(v, RUN_ALL_RESTORED, v->run.is_uat ? "everything known is restored" : "every replica has everything known", NULL);
-	release(v, waits_when_level(v), v->trouble != NULL ? TROUBLE_MS : strcmp(v->run.state, "recovering") == 0 ? 0 : IDLE_MS);
+	release(v, waits_when_level(v), v->trouble != NULL ? TROUBLE_MS : strcmp(v->run.state, "recovering") == 0 ? 0 : idle_ms(v));
+}
+
+/* Those that a full backup would be restored onto, or NULL. */
+static const char *
+volumes_for_full(const struct visit *v)
+{
+	const char *list[REPLICAS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->lanes[i].has_volume)
+			list[n++] = v->lanes[i].volume;
+	return n == 0 || v->cluster->volume_slots == 0 ? NULL : db_text_array(v->mem, list, n);
 }
 
 static void
@@ -324,12 +366,12 @@ go_restore(struct visit *v)
 	const char *who, *why;
 	bool slot;
 
-	if (!ask_slot(v->db, v->mem, &v->run, &slot, &who, &err)) {
+	if (!ask_slot(v->db, v->mem, &v->run, volumes_for_full(v), &slot, &who, &err)) {
 		release(v, NULL, TROUBLE_MS);
 		return;
 	}
 	if (!slot) {
-		release(v, who, SLOT_MS);
+		stand_in_line(v, who);
 		return;
 	}
 	if (!move(v, RUN_STEPS_BEGIN, "restoring begins", NULL)) {
@@ -346,7 +388,10 @@ go_restore(struct visit *v)
 		release(v, why, patience(v));
 		break;
 	case LANE_YIELDS:
-		release(v, why, SLOT_MS);
+		stand_in_line(v, why);
+		break;
+	case LANE_STOPS:
+		release(v, NULL, 0);
 		break;
 	case LANE_BROKEN:
 		log_error("a restore needs a person", "migration", v->run.migration, "why", why, NULL);
@@ -376,6 +421,8 @@ go_recover(struct visit *v)
 	} else if (lane->end == LANE_BROKEN) {
 		move(v, RUN_BROKEN, lane->why, lane->why);
 		release(v, lane->why, IDLE_MS);
+	} else if (lane->end == LANE_STOPS) {
+		release(v, NULL, 0);
 	} else if (lane->end != LANE_LOST) {
 		release(v, lane->why, patience(v));
 	}
@@ -393,7 +440,7 @@ go_settle(struct visit *v)
 	if (cluster_settle(v->db, v->mem, v->lanes, v->n, &why, &err))
 		release(v, NULL, 0);
 	else if (err.kind != ERR_REFUSED || err.code != ASK_LEASE_LOST)
-		release(v, why != NULL ? why : err.kind != ERR_NONE ? err.text : NULL, IDLE_MS);
+		release(v, why != NULL ? why : err.kind != ERR_NONE ? err.text : NULL, atomic_load(&v->worker->stop) ? 0 : SETTLE_MS);
 }
 
 /* The copy goes from every replica; what is left out of the run and away as well is told, not waited for. */
@@ -471,7 +518,8 @@ go(struct visit *v)
 	if (v->chain->n == 0) {
 		if (!preflight_early(&v->preflight, v->db, v->lanes, v->n, &err))
 			log_warning("preflight could not ask", "migration", v->run.migration, "error", err.text, NULL);
-		release(v, v->preflight.waits != NULL ? v->preflight.waits : "a full backup", IDLE_MS);
+		release(v, v->preflight.waits != NULL ? v->preflight.waits : "a full backup",
+		        strcmp(v->run.state, "cutover") == 0 ? CUTOVER_MS : v->preflight.again_ms > 0 ? v->preflight.again_ms : EMPTY_MS);
 		return;
 	}
 	if (!survey(v, &err) || !preflight_settle(&v->preflight, v->db, v->lanes, v->n, v->trouble, &err)) {
@@ -481,13 +529,24 @@ go(struct visit *v)
 	if (v->preflight.stops != NULL)
 		stop_for_a_person(v, v->preflight.stops);
 	else if (v->run.hold != NULL)
-		release(v, talloc_asprintf(v->mem, "on hold: %s", v->run.hold), IDLE_MS);
+		release(v, talloc_asprintf(v->mem, "on hold: %s", v->run.hold), idle_ms(v));
 	else if (v->has_steps && v->preflight.waits != NULL)
 		release(v, v->preflight.waits, v->preflight.again_ms);
 	else if (v->has_steps)
 		go_restore(v);
 	else
 		after_level(v);
+}
+
+/* run NULL: none. */
+static void
+remember(struct worker *worker, int thread, const struct restore_run *run)
+{
+	pthread_mutex_lock(&worker->words_lock);
+	snprintf(worker->words[thread], sizeof(worker->words[thread]), "%s%s%s", run == NULL ? "" : run->migration, run == NULL ? "" : " ",
+	         run == NULL ? "" : run->kind);
+	pthread_mutex_unlock(&worker->words_lock);
+	atomic_store(&worker->at[thread], run == NULL ? 0 : run->id);
 }
 
 bool
@@ -498,18 +557,37 @@ worker_turn(struct worker *worker, int thread, struct db *db)
 	bool got = false;
 
 	v.preflight.mem = v.mem;
-	if (!ask_claim(db, v.mem, worker->id, worker->clusters, &v.run, &got, &err))
+	/* Whose leases nobody renews must not take more. */
+	if (steady_ms() - atomic_load(&worker->beaten) > ASK_LEASE_SECONDS * 1000 / 2)
+		;
+	else if (!ask_claim(db, v.mem, worker->id, worker->clusters, &v.run, &got, &err))
 		log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
 	else if (got) {
-		atomic_store(&worker->at[thread], v.run.id);
+		remember(worker, thread, &v.run);
 		go(&v);
-		atomic_store(&worker->at[thread], 0);
+		remember(worker, thread, NULL);
 	}
 	preflight_end(&v.preflight);
-	for (size_t i = 0; i < v.n; i++)
+	for (size_t i = 0; i < v.n; i++) {
 		talloc_free(v.lanes[i].why);
+		talloc_free(v.lanes[i].ms);
+	}
 	talloc_free(v.mem);
 	return got;
+}
+
+char *
+worker_words(struct worker *worker, TALLOC_CTX *mem)
+{
+	char *list = talloc_strdup(mem, "");
+	int n = 0;
+
+	pthread_mutex_lock(&worker->words_lock);
+	for (int i = 0; i < WORKER_THREADS; i++)
+		if (worker->words[i][0] != '\0')
+			list = talloc_asprintf_append(list, "%s%s", n++ == 0 ? "" : ", ", worker->words[i]);
+	pthread_mutex_unlock(&worker->words_lock);
+	return talloc_asprintf(mem, "%d run%s%s%s", n, n == 1 ? "" : "s", n == 0 ? "" : ": ", list);
 }
 
 bool
@@ -527,6 +605,8 @@ worker_beat(struct worker *worker, struct db *db, struct err *err)
 			runs[n++] = db_int(mem, run);
 	}
 	good = ask_worker_beat(db, worker->id, db_text_array(mem, runs, n), err);
+	if (good)
+		atomic_store(&worker->beaten, steady_ms());
 	talloc_free(mem);
 	return good;
 }
