@@ -73,12 +73,15 @@ $(foreach d,$(DAEMONS),$(eval $(call DAEMON,$(d))))
 # The command line lives beside the console, because they share their views.
 $(B)/landfall: $(B)/obj/console/cli_main.o $(B)/lib/console.a $(COMMON)
 
-standin: $(B)/landfall-standin $(B)/landfall-sql $(B)/sqlserver-test $(B)/kill_at.so $(B)/clock_at.so
+standin: $(B)/landfall-standin $(B)/landfall-sql $(B)/sqlserver-test $(B)/queue-race $(B)/kill_at.so $(B)/clock_at.so
 $(B)/lib/standin.a: $(call objects,$(call sources,tests/standin))
 $(B)/landfall-standin: $(B)/obj/tests/standin/main.o $(B)/lib/standin.a $(COMMON)
 
 # Runs T-SQL for tests and the demo; not installed.
 $(B)/landfall-sql: $(B)/obj/tests/sql/main.o $(COMMON)
+
+# Many workers at one queue, for tests and the bench; not installed.
+$(B)/queue-race: $(B)/obj/tests/queue/main.o $(COMMON)
 
 # Asks a real SQL Server what the stand-in is tested with; not installed.
 $(B)/sqlserver-test: $(call objects,$(wildcard tests/sqlserver/*.c)) $(B)/lib/standin.a $(COMMON)
@@ -89,7 +92,7 @@ $(B)/%_at.so: tests/flow/%_at.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) -O2 -fPIC -shared -o $@ $< -ldl
 
-$(PROGRAMS) $(B)/landfall-standin $(B)/landfall-sql $(B)/sqlserver-test:
+$(PROGRAMS) $(B)/landfall-standin $(B)/landfall-sql $(B)/queue-race $(B)/sqlserver-test:
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LF_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)

@@ -137,25 +137,51 @@ view_uploads(struct db *db, bool live, struct err *err)
 /* A slot counts while its lease lives: that of a worker that died runs out and the run waits again. */
 #define HAS_SLOT "(r.has_slot and coalesce(r.lease_until > now(), false))"
 
+/* The schema's queue_class, in words. */
+#define CLASS "case r.queue_class when 0 then 'cutover' when 1 then 'catch-up' when 2 then 'logs' when 3 then 'first full' when 4 then 'rehearsal'" \
+	" when 5 then 'settling' end"
+
+/* Most that a list of the queue shows; *_total says how many there are. */
+#define QUEUE_SHOWN "200"
+
+/* One pass over the runs for all clusters: it is read again at every look at the page. */
 json_t *
 view_queue(struct db *db, struct err *err)
 {
-	return ask_json(db, err, "select json_build_object('clusters', (select coalesce(json_agg(json_build_object('name', c.name, 'slots', c.slots,"
-		" 'running', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
-		"    'step', q.kind, 'percent', q.percent, 'replica', q.replica,"
-		"    'steps', (select coalesce(json_agg(json_build_object('replica', s.replica, 'kind', s.kind, 'percent', s.percent,"
-		"       'since', extract(epoch from now() - s.started_at)::bigint)), '[]') from step s where s.run = r.id and s.state = 'running'))"
-		"    order by r.id), '[]')"
-		"   from run r join migration m on m.id = r.migration left join lateral (select s.kind, s.percent, s.replica from step s"
-		"    where s.run = r.id and s.state = 'running' order by s.id limit 1) q on true where m.cluster = c.name and " HAS_SLOT "),"
-		" 'waiting', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'why', r.waits_for,"
-		"    'since', extract(epoch from now() - r.changed_at)::bigint) order by r.next_try), '[]')"
-		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and r.wants_slot and not " HAS_SLOT "),"
-		" 'blocked', (select coalesce(json_agg(json_build_object('migration', r.migration, 'run', r.kind, 'state', r.state,"
-		"    'why', coalesce('on hold: ' || r.hold, r.failure, r.waits_for)) order by r.id), '[]')"
-		"   from run r join migration m on m.id = r.migration where m.cluster = c.name and not r.wants_slot and not " HAS_SLOT
-		"    and r.state not in ('online', 'verified') and (r.hold is not null or r.failure is not null or r.waits_for is not null)))"
-		" order by c.name), '[]') from cluster c))", NULL, NULL);
+	return ask_json(db, err,
+		"with held as (select r.cluster, count(*) n, min(r.migration || ' ' || r.kind) who, json_agg(json_build_object('migration', r.migration,"
+		"   'run', r.kind, 'state', r.state, 'class', " CLASS ", 'since', extract(epoch from now() - r.slot_at)::bigint,"
+		"   'step', q.steps->0->>'kind', 'percent', q.steps->0->'percent', 'replica', q.steps->0->>'replica', 'volumes', coalesce(to_json(r.volumes), '[]'),"
+		"   'steps', coalesce(q.steps, '[]')) order by r.id) list"
+		"  from run r left join lateral (select json_agg(json_build_object('replica', s.replica, 'kind', s.kind, 'percent', s.percent,"
+		"    'since', extract(epoch from now() - s.started_at)::bigint,"
+		/* What was read so far by the time it took; of a few seconds or percent it says nothing. */
+		"    'rate', case when s.percent > 0 and now() > s.started_at + interval '1 s'"
+		"      then (b.backup_size / 100.0 * s.percent / extract(epoch from now() - s.started_at))::bigint end) order by s.id) steps"
+		"   from step s left join backup_set b on b.id = s.backup_set where s.run = r.id and s.state = 'running') q on true"
+		"  where " HAS_SLOT " group by r.cluster),"
+		" line as (select r.cluster, r.migration, r.kind, r.waits_for, r.waits_on, r.priority, " CLASS " class, coalesce(r.wants_since, r.changed_at) since,"
+		"   row_number() over w place, lag(r.migration || ' ' || r.kind) over w before"
+		"  from run r where r.wants_slot and not " HAS_SLOT " and r.queue_class is not null window w as (partition by r.cluster order by r.queue_at, r.id)),"
+		" waiting as (select l.cluster, count(*) n, extract(epoch from now() - min(l.since))::bigint oldest, json_agg(json_build_object("
+		"   'migration', l.migration, 'run', l.kind, 'position', l.place, 'class', l.class, 'priority', l.priority, 'why', l.waits_for,"
+		"   'waits_on', l.waits_on, 'blocked_by', coalesce(l.before, h.who), 'since', extract(epoch from now() - l.since)::bigint) order by l.place)"
+		"   filter (where l.place <= " QUEUE_SHOWN ") list from line l left join held h on h.cluster = l.cluster group by l.cluster),"
+		" still as (select r.*, row_number() over (partition by r.cluster order by r.hold is null, r.waits_on is distinct from 'operator',"
+		"    r.queue_class, r.id) place"
+		"  from run r where not (r.wants_slot and r.queue_class is not null) and not " HAS_SLOT " and r.state not in ('online', 'verified')"
+		"   and (r.hold is not null or r.failure is not null or r.waits_for is not null)),"
+		" blocked as (select s.cluster, count(*) n, json_agg(json_build_object('migration', s.migration, 'run', s.kind, 'state', s.state,"
+		"   'waits_on', case when s.hold is not null then 'operator' else s.waits_on end,"
+		"   'why', coalesce('on hold: ' || s.hold, s.failure, s.waits_for)) order by s.place) filter (where s.place <= " QUEUE_SHOWN ") list"
+		"  from still s group by s.cluster)"
+		" select json_build_object('clusters', coalesce(json_agg(json_build_object('name', c.name, 'slots', c.slots, 'slots_used', coalesce(h.n, 0),"
+		"   'slots_free', greatest(c.slots - coalesce(h.n, 0), 0), 'slots_kept', (c.slots > 1)::int, 'volume_slots', c.volume_slots,"
+		"   'oldest_wait_seconds', coalesce(w.oldest, 0), 'running', coalesce(h.list, '[]'),"
+		"   'waiting_total', coalesce(w.n, 0), 'waiting', coalesce(w.list, '[]'),"
+		"   'blocked_total', coalesce(b.n, 0), 'blocked', coalesce(b.list, '[]')) order by c.name), '[]'))"
+		" from cluster c left join held h on h.cluster = c.name left join waiting w on w.cluster = c.name"
+		" left join blocked b on b.cluster = c.name", NULL, NULL);
 }
 
 json_t *
@@ -215,8 +241,8 @@ view_metrics(struct db *db, struct err *err)
 		"  from (select " STAGE " stage, m.region, count(*) n from migration m join run p on p.migration = m.id and p.kind = 'production'"
 		"  where m.ended_at is null group by 1, 2) g),"
 		" 'queue', (select coalesce(json_agg(json_build_object('cluster', c.name, 'seconds', coalesce((select"
-		"   max(extract(epoch from now() - r.changed_at))::bigint from run r join migration m on m.id = r.migration"
-		"   where m.cluster = c.name and r.wants_slot), 0)) order by c.name), '[]') from cluster c),"
+		"   max(extract(epoch from now() - coalesce(r.wants_since, r.changed_at)))::bigint from run r"
+		"   where r.cluster = c.name and r.wants_slot), 0)) order by c.name), '[]') from cluster c),"
 		" 'active', (select coalesce(json_agg(json_build_object('migration', m.id,"
 		"   'gaps', jsonb_array_length(coalesce(p.plan->'gaps', '[]'::jsonb)), 'downtime', coalesce(extract(epoch from"
 		"   coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint, 0)) order by m.id), '[]')"

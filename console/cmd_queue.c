@@ -4,17 +4,78 @@
 #include "console/cli.h"
 
 static void
-print_runs(const struct cli *c, const char *title, json_t *list, const char *why)
+print_running(const struct cli *c, json_t *list)
 {
 	json_t *r, *s;
 	size_t i, k;
 
 	json_array_foreach(list, i, r) {
-		printf("  %-8s %s %s  %s\n", title, cli_get(c, r, "migration"), cli_get(c, r, "run"), why == NULL ? cli_get(c, r, "state") : cli_get(c, r, why));
-		json_array_foreach(json_object_get(r, "steps"), k, s)
-			printf("           %s on %s: %s %%, %s s\n", cli_get(c, s, "kind"), cli_get(c, s, "replica"), cli_get(c, s, "percent"),
-			       cli_get(c, s, "since"));
+		printf("  running  %s %s  %s (%s), %s s\n", cli_get(c, r, "migration"), cli_get(c, r, "run"), cli_get(c, r, "state"), cli_get(c, r, "class"),
+		       cli_get(c, r, "since"));
+		json_array_foreach(json_object_get(r, "steps"), k, s) {
+			json_int_t rate = json_integer_value(json_object_get(s, "rate"));
+
+			printf("           %s on %s: ", cli_get(c, s, "kind"), cli_get(c, s, "replica"));
+			if (json_is_integer(json_object_get(s, "percent")))
+				printf("%s %%, ", cli_get(c, s, "percent"));
+			printf("%s s", cli_get(c, s, "since"));
+			if (rate > 0)
+				printf(", %.1f MB/s", (double)rate / 1e6);
+			printf("\n");
+		}
 	}
+}
+
+static void
+print_waiting(const struct cli *c, json_t *list)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(list, i, r)
+		printf("  waiting  %s. %s %s  %s, %s s: %s\n", cli_get(c, r, "position"), cli_get(c, r, "migration"), cli_get(c, r, "run"),
+		       cli_get(c, r, "class"), cli_get(c, r, "since"), cli_get(c, r, "why"));
+}
+
+static void
+print_blocked(const struct cli *c, json_t *list)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(list, i, r) {
+		bool known = json_is_string(json_object_get(r, "waits_on"));
+
+		printf("  blocked  %s %s  %s%s%s\n", cli_get(c, r, "migration"), cli_get(c, r, "run"), known ? cli_get(c, r, "waits_on") : "",
+		       known ? "'s turn: " : "", cli_get(c, r, "why"));
+	}
+}
+
+/* A long list is cut; how many there are is said. */
+static void
+print_rest(json_t *cluster, const char *list, const char *total)
+{
+	json_int_t shown = (json_int_t)json_array_size(json_object_get(cluster, list)), all = json_integer_value(json_object_get(cluster, total));
+
+	if (all > shown)
+		printf("  … and %lld more %s\n", (long long)(all - shown), list);
+}
+
+static void
+print_cluster(const struct cli *c, json_t *k)
+{
+	printf("cluster %s: %s slots, %s used, %s free%s", cli_get(c, k, "name"), cli_get(c, k, "slots"), cli_get(c, k, "slots_used"),
+	       cli_get(c, k, "slots_free"), json_integer_value(json_object_get(k, "slots_kept")) > 0 ? ", one of them kept for cutovers" : "");
+	if (json_integer_value(json_object_get(k, "volume_slots")) > 0)
+		printf("; full backups at once onto one volume: %s", cli_get(c, k, "volume_slots"));
+	if (json_integer_value(json_object_get(k, "waiting_total")) > 0)
+		printf("; %s wait, the longest for %s s", cli_get(c, k, "waiting_total"), cli_get(c, k, "oldest_wait_seconds"));
+	printf("\n");
+	print_running(c, json_object_get(k, "running"));
+	print_waiting(c, json_object_get(k, "waiting"));
+	print_rest(k, "waiting", "waiting_total");
+	print_blocked(c, json_object_get(k, "blocked"));
+	print_rest(k, "blocked", "blocked_total");
 }
 
 int
@@ -33,12 +94,8 @@ cmd_queue(struct cli *c)
 		cli_json(o);
 		return CLI_FINE;
 	}
-	json_array_foreach(json_object_get(o, "clusters"), i, k) {
-		printf("cluster %s, %s slots\n", cli_get(c, k, "name"), cli_get(c, k, "slots"));
-		print_runs(c, "running", json_object_get(k, "running"), NULL);
-		print_runs(c, "waiting", json_object_get(k, "waiting"), "why");
-		print_runs(c, "blocked", json_object_get(k, "blocked"), "why");
-	}
+	json_array_foreach(json_object_get(o, "clusters"), i, k)
+		print_cluster(c, k);
 	json_decref(o);
 	return CLI_FINE;
 }
