@@ -82,7 +82,7 @@ ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err 
 	/* A cutover at once, whoever else after a while: who would come before us if we stood in line again. */           \
 	" exists (select 1 from run o where o.cluster = r.cluster and o.wants_slot and o.lease_until is null"            \
 	"  and o.queue_class is not null and o.queue_at < case when r.slot_at < now() - interval '" TURN "'"             \
-	"   then now() + queue_delay(r.queue_class) else " ONLY_CUTOVERS " end)","                              \
+	"   then now() + queue_delay(r.queue_class) else " ONLY_CUTOVERS " end),"                             \
 	" r.drop_asked, r.backed_out, r.cancelled_at is not null, r.recovered_at is not null, r.chain, r.replanned, r.void_until"
 
 static void

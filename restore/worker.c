@@ -473,6 +473,9 @@ go_drop(struct visit *v)
 		ask_drop_refused(v->db, &v->run, why, &err);
 		release(v, why, IDLE_MS);
 		break;
+	case LANE_STOPS:
+		release(v, NULL, 0);
+		break;
 	case LANE_WAITS:
 	case LANE_YIELDS:
 		release(v, why, patience(v));
