@@ -82,7 +82,7 @@ tsql_own_backup_path(TALLOC_CTX *parent, const char *dir, const char *database, 
 /* ---- the group -------------------------------------------------------------------------------------------------- */
 
 char *
-tsql_ask_group(TALLOC_CTX *parent, const char *group)
+tsql_ask_group_replicas(TALLOC_CTX *parent, const char *group)
 {
 	return talloc_asprintf(parent,
 		"SELECT " SERVER " AS server, r.replica_server_name, r.availability_mode_desc, r.seeding_mode_desc, s.role_desc"

@@ -41,7 +41,7 @@ char *tsql_own_backup_path(TALLOC_CTX *parent, const char *dir, const char *data
 /* ---- the availability group ---- */
 
 /* On any replica: who it is (server) and the group's replicas: replica_server_name, synchronous, automatic, role_desc, is_local. */
-char *tsql_ask_group(TALLOC_CTX *parent, const char *group);
+char *tsql_ask_group_replicas(TALLOC_CTX *parent, const char *group);
 /* server, exists and restoring of one database, and whether it is in a group there. */
 char *tsql_ask_copy(TALLOC_CTX *parent, const char *database);
 /* On the primary: per replica of the database: server, synchronization_state_desc, is_suspended, secondary_lag_seconds, redo_queue_size. */

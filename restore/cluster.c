@@ -156,7 +156,7 @@ ask_group(struct home *h, struct err *err)
 	struct mssql *primary = h->members[0].ms;
 	struct mssql_rows *rows;
 
-	if (!question(h, primary, tsql_ask_group(h->pass, h->facts.group), &rows, err))
+	if (!question(h, primary, tsql_ask_group_replicas(h->pass, h->facts.group), &rows, err))
 		return false;
 	read_group(h, rows);
 	h->facts.added = h->replicas[0].joined;
