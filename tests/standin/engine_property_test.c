@@ -487,6 +487,7 @@ follow(struct world *w, struct engine *e, struct shadow *t, const struct attempt
 		short_of = a->stop != 0;
 	} else if (set != NULL) {
 		t->life = RESTORING;
+		t->simple = set->simple; /* the recovery model is what it was when the last set was taken */
 		short_of = !roll(w, e, t, a) && a->stop != 0;
 	}
 	w->stops += a->stop != 0;
