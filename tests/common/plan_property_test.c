@@ -563,7 +563,7 @@ check(const struct world *w, unsigned of)
 		MUST(p->n_gaps == 0 || lsn_compare(p->gaps[0].needed, p->ends_at) == 0 || could_go_on(w, &d));
 	}
 	MUST(!p->complete || (!d.absent && p->n_gaps == 0 && (w->goal.last == 0 || is_at_last(w, &d))));
-	MUST(!p->complete || has_stopped(w, &d) || !has_more(w, p));
+	MUST(!p->complete || has_stopped(w, &d) || !has_more(w, p) || could_go_on(w, &d));
 	MUST(p->complete || p->n_gaps > 0 || !is_any_ours(w));
 	for (size_t i = 0; i < p->n_gaps; i++)
 		MUST(p->gaps[i].text != NULL && strstr(p->gaps[i].text, "(null)") == NULL);

@@ -140,6 +140,8 @@ the_middle_of_a_chain_goes_on_from_the_redo_point(void **state)
 	now.base = s[0].backup_set_guid;
 	p = plan_of(s, 4, now, (struct plan_goal){ 0 });
 	expect(p, "f2");
+	expect_unused(p, "f0", PLAN_RESTORED);
+	expect_unused(p, "f1", PLAN_RESTORED);
 	talloc_free(p);
 	/* A second worker after a death: nothing is done twice. */
 	now.redo = at(30);
