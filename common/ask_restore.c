@@ -704,6 +704,44 @@ ask_action_end(struct db *db, const struct restore_action *a, const char *refusa
 }
 
 bool
+ask_second_wanted(struct db *db, int64_t action, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update action set needs_second = true where id = $1", db_int(mem, action));
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_second(struct db *db, TALLOC_CTX *mem, const char *migration, int64_t action, const char *by, enum restore_second *how,
+           struct restore_action *a, struct err *err)
+{
+	struct rows *r = NULL;
+
+	if (!DB_ASK(db, mem, &r, err, "select id, coalesce(run, 0), migration, kind, args, asked_by, needs_second, confirmed_by is not null,"
+		" asked_at < now() - make_interval(mins => $3::int) from action where id = $1 and migration = $2 for update", db_int(mem, action), migration,
+		db_int(mem, SECOND_MINUTES)))
+		return false;
+	*how = rows_count(r) == 0 ? SECOND_NONE : !rows_bool(r, 0, 6) ? SECOND_WAITS_NOT : rows_bool(r, 0, 7) ? SECOND_DONE : rows_bool(r, 0, 8) ? SECOND_LATE
+	       : strcmp(rows_text(r, 0, 5), by) == 0 ? SECOND_SAME : SECOND_MAY;
+	if (*how == SECOND_MAY)
+		*a = (struct restore_action){ rows_int(r, 0, 0), rows_int(r, 0, 1), rows_text(r, 0, 2), rows_text(r, 0, 3), rows_text(r, 0, 4),
+			talloc_asprintf(mem, "%s, confirmed by %s", rows_text(r, 0, 5), by) };
+	return true;
+}
+
+bool
+ask_second_gave(struct db *db, int64_t action, const char *by, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "update action set confirmed_by = $2 where id = $1", db_int(mem, action), by);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
 ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *a, struct restore_run **runs, size_t *n, struct err *err)
 {
 	struct rows *r = NULL;

@@ -143,6 +143,16 @@ struct restore_action {
 bool ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *action, bool *got, struct err *err);
 /* refusal: NULL when it was done, or why not in one word: failed, not-found, conflict (the state has moved on), not-ready. */
 bool ask_action_end(struct db *db, const struct restore_action *action, const char *refusal, const char *said, struct err *err);
+/*
+ * Acts that wait for a second person. *how: whether by may confirm this one; asked is then what was asked, with both names.
+ * Who confirms what is confirmed already is told so.
+ */
+enum restore_second { SECOND_MAY, SECOND_NONE, SECOND_WAITS_NOT, SECOND_DONE, SECOND_LATE, SECOND_SAME };
+enum { SECOND_MINUTES = 60 };
+bool ask_second_wanted(struct db *db, int64_t action, struct err *err);
+bool ask_second(struct db *db, TALLOC_CTX *mem, const char *migration, int64_t action, const char *by, enum restore_second *how,
+                struct restore_action *asked, struct err *err);
+bool ask_second_gave(struct db *db, int64_t action, const char *by, struct err *err);
 bool ask_action_runs(struct db *db, TALLOC_CTX *mem, const struct restore_action *action, struct restore_run **runs, size_t *n,
                      struct err *err);
 bool ask_hold(struct db *db, int64_t run, const char *reason, struct err *err);

@@ -102,6 +102,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
 	STRING("region", TEXT, struct config_cluster, region),
 	CYAML_FIELD_INT("slots", CYAML_FLAG_OPTIONAL, struct config_cluster, slots),
 	CYAML_FIELD_INT("volume_slots", CYAML_FLAG_OPTIONAL, struct config_cluster, volume_slots),
+	CYAML_FIELD_BOOL("second_person", CYAML_FLAG_OPTIONAL, struct config_cluster, second_person),
 	CYAML_FIELD_SEQUENCE_COUNT("targets", CYAML_FLAG_POINTER, struct config_cluster, targets, n_targets,
 	                           &target_entry, 1, 16),
 	STRING("login", TEXT, struct config_cluster, login),

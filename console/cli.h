@@ -96,6 +96,7 @@ int cmd_migration_cancel(struct cli *c);
 int cmd_migration_drop(struct cli *c);
 int cmd_migration_restart(struct cli *c);
 int cmd_migration_backout(struct cli *c);
+int cmd_migration_confirm(struct cli *c);
 int cmd_migration_verify(struct cli *c);
 int cmd_migration_report(struct cli *c);
 int cmd_key_add(struct cli *c);

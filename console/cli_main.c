@@ -41,6 +41,8 @@ static const struct cli_command commands[] = {
 	  "throws the copy away and begins the chain again; says first what that costs" },
 	{ "migration", "backout", cmd_migration_backout, "migration backout M --reason R",
 	  "back to the source: stops everything and says what to switch on there, in order" },
+	{ "migration", "confirm", cmd_migration_confirm, "migration confirm M ACT",
+	  "the second person's word, where the cluster's policy wants one (recover, drop, backout after RECOVERY)" },
 	{ "migration", "leave-out", cmd_migration_leave_out, "migration leave-out M --replica NAME --reason R", "goes on without one replica" },
 	{ "migration", "verify", cmd_migration_verify, "migration verify M [--run uat|production] [--wait[=30m]] [--timeout 30m]", "verifies again" },
 	{ "migration", "report", cmd_migration_report, "migration report M [--run uat|production] [--format text|json|html]", "the verification's report" },

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -222,4 +223,23 @@ cmd_migration_backout(struct cli *c)
 	}
 	json_decref(m);
 	return CLI_FINE;
+}
+
+/* ---- a second person ---------------------------------------------------------------------------------------------- */
+
+int
+cmd_migration_confirm(struct cli *c)
+{
+	const char *words[2], *said = "";
+	char *end;
+	long long action;
+	int code = cli_take(c, NULL, 0, words, 2, 2);
+
+	if (code != CLI_FINE)
+		return code;
+	action = strtoll(words[1], &end, 10);
+	if (end == words[1] || *end != '\0' || action <= 0)
+		return cli_fail(c, CLI_USAGE, "the act's number is missing (migration show says what waits)");
+	code = cli_ask(c, words[0], NULL, "confirm", json_pack("{s:I}", "action", (json_int_t)action), &said);
+	return code != CLI_FINE ? code : cli_said(c, said, talloc_asprintf(c->mem, "landfall migration show %s", words[0]));
 }

@@ -247,6 +247,9 @@ cmd_migration_show(struct cli *c)
 	       cli_get(c, m, "stage"));
 	json_array_foreach(json_object_get(m, "runs"), i, r)
 		print_run(c, r);
+	json_array_foreach(json_object_get(m, "second_person"), i, r)
+		printf("  %s, asked by %s, waits for a second person: landfall migration confirm %s %s\n", cli_get(c, r, "kind"), cli_get(c, r, "asked_by"), id,
+		       cli_get(c, r, "act"));
 	print_files(c, m);
 	if (json_array_size(json_object_get(m, "missing")) > 0) {
 		printf("  missing in the intake:");

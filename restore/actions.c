@@ -7,6 +7,7 @@
 
 #include "common/ask_plan.h"
 #include "common/ask_restore.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/run_sheet.h"
 
@@ -18,6 +19,8 @@ struct asked {
 	json_t *args;
 	struct restore_run *run;
 	const char *said, *refusal; /* one word of ask_action_end, or NULL */
+	const struct config *config;
+	bool confirmed;             /* by a second person */
 };
 
 static const char CONFLICT[] = "conflict", NOT_FOUND[] = "not-found", NOT_READY[] = "not-ready";
@@ -49,6 +52,23 @@ is_state(const struct asked *a, const char *words)
 	const char *at = strstr(words, a->run->state);
 
 	return at != NULL;
+}
+
+/*
+ * The cluster's policy may ask for two people. *waits: this act is refused until another person confirms it; everything else that
+ * could be against it was looked at before, and is looked at again then.
+ */
+static bool
+second_person(struct asked *a, bool *waits, struct err *err)
+{
+	const struct config_cluster *cluster = config_cluster(a->config, a->run->cluster);
+
+	*waits = cluster != NULL && cluster->second_person && !a->confirmed;
+	if (!*waits)
+		return true;
+	return ask_second_wanted(a->db, a->action->id, err) &&
+	       refuse(a, NOT_READY, talloc_asprintf(a->mem, "another person than %s has to say so too, within %d minutes: landfall migration confirm %s %lld",
+	                                            a->action->asked_by, SECOND_MINUTES, a->action->migration, (long long)a->action->id));
 }
 
 static bool
@@ -129,6 +149,7 @@ do_drop(struct asked *a, struct err *err)
 {
 	const char *confirm = arg(a, "confirm"), *why;
 	struct restore_doing doing;
+	bool waits;
 
 	if (confirm == NULL || strcmp(confirm, a->run->target_database) != 0)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the confirmation names %s; this run's database is %s", confirm == NULL ? "nothing" : confirm,
@@ -143,6 +164,8 @@ do_drop(struct asked *a, struct err *err)
 		return done(a, "it was asked before and is being done");
 	if (doing.running)
 		return refuse(a, NOT_READY, "a statement is running; it ends first (or migration cancel --now breaks it off)");
+	if (!second_person(a, &waits, err) || waits)
+		return waits;
 	return ask_drop(a->db, a->run->id, "drop", a->action->asked_by, talloc_asprintf(a->mem, "dropped by %s", a->action->asked_by), false, err) &&
 	       done(a, talloc_asprintf(a->mem, "%s is thrown away on every replica; the run stays stopped", a->run->target_database));
 }
@@ -172,7 +195,7 @@ do_backout(struct asked *a, struct err *err)
 	struct run_sheet_facts facts;
 	char *text;
 	json_t *sheet;
-	bool good;
+	bool good, waits = false;
 
 	if (hold == NULL)
 		return refuse(a, CONFLICT, "a reason is needed");
@@ -182,6 +205,8 @@ do_backout(struct asked *a, struct err *err)
 		return done(a, talloc_asprintf(a->mem, "it was backed out before: %s", a->run->backed_out));
 	if (!ask_backout_facts(a->db, a->mem, a->run->id, &facts, err))
 		return false;
+	if (facts.recovered && (!second_person(a, &waits, err) || waits))
+		return waits;
 	facts.reason = arg(a, "reason");
 	facts.by = a->action->asked_by;
 	sheet = run_sheet(&facts);
@@ -286,6 +311,7 @@ do_recover(struct asked *a, struct err *err)
 {
 	struct gate gates[GATE_N];
 	char *why = NULL;
+	bool waits;
 
 	if (is_state(a, "recovering online verified"))
 		return done(a, talloc_asprintf(a->mem, "the %s run is %s already", a->run->kind, a->run->state));
@@ -301,6 +327,8 @@ do_recover(struct asked *a, struct err *err)
 			why = talloc_asprintf(a->mem, "%s%sgate %s: %s", why == NULL ? "" : why, why == NULL ? "" : "\n", gates[i].name, gates[i].why);
 	if (why != NULL)
 		return refuse(a, NOT_READY, why);
+	if (!second_person(a, &waits, err) || waits)
+		return waits;
 	return ask_recover(a->db, a->run->id, err) && done(a, "RECOVERY begins");
 }
 
@@ -355,6 +383,45 @@ do_accept(struct asked *a, struct err *err)
 	             : refuse(a, NOT_READY, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration's database, or another file is its tail already", file));
 }
 
+static bool act(struct asked *a, struct err *err);
+
+/* Does what the other person asked for, as if it were asked now, in both names. */
+static bool
+do_confirm(struct asked *a, struct err *err)
+{
+	int64_t id = json_integer_value(json_object_get(a->args, "action"));
+	struct restore_action first;
+	struct asked b = *a;
+	enum restore_second how;
+	bool good;
+
+	if (!ask_second(a->db, a->mem, a->action->migration, id, a->action->asked_by, &how, &first, err))
+		return false;
+	switch (how) {
+	case SECOND_NONE:
+		return refuse(a, NOT_FOUND, talloc_asprintf(a->mem, "%s has no act %lld", a->action->migration, (long long)id));
+	case SECOND_WAITS_NOT:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "act %lld waits for nobody", (long long)id));
+	case SECOND_DONE:
+		return done(a, "it was confirmed before");
+	case SECOND_LATE:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "act %lld was asked more than %d minutes ago: it has to be asked again", (long long)id,
+			SECOND_MINUTES));
+	case SECOND_SAME:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "%s asked for it: another person has to confirm", a->action->asked_by));
+	case SECOND_MAY:
+		break;
+	}
+	b.action = &first;
+	b.args = json_loads(first.args, 0, NULL);
+	b.confirmed = true;
+	good = act(&b, err);
+	json_decref(b.args);
+	a->refusal = b.refusal;
+	a->said = b.said == NULL ? NULL : talloc_asprintf(a->mem, "%s, asked by %s: %s", first.kind, first.asked_by, b.said);
+	return good && (b.refusal != NULL || ask_second_gave(a->db, id, a->action->asked_by, err));
+}
+
 static const struct { const char *kind; bool (*act)(struct asked *a, struct err *err); bool of_migration; } kinds[] = {
 	{ "hold", do_hold, false },
 	{ "release", do_release, false },
@@ -372,6 +439,7 @@ static const struct { const char *kind; bool (*act)(struct asked *a, struct err 
 	{ "accept-as-tail", do_accept, true },
 	{ "skip", do_skip, true },
 	{ "unskip", do_unskip, true },
+	{ "confirm", do_confirm, true },
 };
 
 static bool
@@ -400,11 +468,11 @@ act(struct asked *a, struct err *err)
 }
 
 bool
-actions_turn(struct db *db)
+actions_turn(struct db *db, const struct config *config)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct restore_action action;
-	struct asked a = { .db = db, .mem = mem, .action = &action };
+	struct asked a = { .db = db, .mem = mem, .action = &action, .config = config };
 	struct err err = { 0 };
 	bool got = false, good;
 

@@ -8,7 +8,8 @@
 
 struct db;
 
-/* Carries out the oldest one. False: there is none, or Postgres is away. */
-bool actions_turn(struct db *db);
+/* Carries out the oldest one, by the policies of the configuration. False: there is none, or Postgres is away. */
+struct config;
+bool actions_turn(struct db *db, const struct config *config);
 
 #endif

@@ -229,7 +229,7 @@ turn(struct db *db, int ms)
 	struct err err = { 0 };
 	bool woken;
 
-	while (actions_turn(db))
+	while (actions_turn(db, worker.config))
 		;
 	if (!db_wait(db, ms, -1, &woken, &err))
 		usleep((useconds_t)ms * 1000);

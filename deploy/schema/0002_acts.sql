@@ -37,10 +37,15 @@ alter table step drop constraint step_kind_check;
 alter table step add constraint step_kind_check
     check (kind in ('full', 'differential', 'log', 'recovery', 'users', 'drop'));
 
+-- Where the cluster's policy asks for a second person: the act waits, refused, until another one confirms it.
+alter table action
+    add column needs_second boolean not null default false,
+    add column confirmed_by text;
+
 alter table action drop constraint action_kind_check;
 alter table action add constraint action_kind_check
     check (kind in ('hold', 'release', 'retry', 'clock-start', 'clock-stop', 'cutover', 'recover', 'accept-as-tail', 'leave-out',
-                    'verify', 'skip', 'unskip', 'cancel', 'drop', 'backout', 'restart'));
+                    'verify', 'skip', 'unskip', 'cancel', 'drop', 'backout', 'restart', 'confirm'));
 
 insert into transition values
     ('ready',      'waiting',   'the copy is thrown away'),
@@ -53,6 +58,11 @@ insert into transition values
     on conflict do nothing;
 
 create trigger wake_work after insert or update or delete on skipped for each statement execute function wake('landfall_work');
+
+-- Who asks is who is logged in: nobody says it of himself.
+revoke insert on action from landfall_operator;
+grant insert (migration, run, kind, args, idempotency_key) on action to landfall_operator;
+grant update (needs_second, confirmed_by) on action to landfall_restore;
 
 grant select on skipped to landfall_receiver, landfall_restore, landfall_verify, landfall_console, landfall_operator;
 grant insert, update, delete on skipped to landfall_restore;
