@@ -373,7 +373,7 @@ ask_steps_settle(struct db *db, const struct restore_run *run, const char *repli
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err,
-		"update step s set finished_at = now(), state = case when $5::boolean and s.kind <> 'users' then 'done'"
+		"update step s set finished_at = now(), state = case when $5::boolean and s.kind not in ('users', 'drop') then 'done'"
 		"  when s.backup_set is not null and (select b.last_lsn from backup_set b where b.id = s.backup_set) <= $4::numeric then 'done' else 'failed' end,"
 		"  said = case when s.kind = 'users' then s.said else 'its worker ended; judged by what the server has' end, cut_off = s.cut_off + 1"
 		" where s.run = $1 and s.replica = $3 and s.state = 'running' and s.lease_token <> $2 and " STEP_LEASE,
@@ -806,7 +806,8 @@ bool
 ask_drop(struct db *db, int64_t run, const char *what, const char *by, const char *hold, bool now, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "update run set drop_asked = $2, drop_by = $3, drop_said = null, break_off = $5::boolean,"
+	bool good = DB_ASK(db, mem, NULL, err, "with anew as (update step set tries = 0, cut_off = 0, not_before = null where run = $1 and kind = 'drop'"
+		"  and state <> 'done') update run set drop_asked = $2, drop_by = $3, drop_said = null, break_off = $5::boolean,"
 		" hold = coalesce(hold, $4), cancelled_at = case when $4::text is null then cancelled_at else coalesce(cancelled_at, now()) end,"
 		" wants_slot = false, next_try = now() where id = $1", db_int(mem, run), what, by, hold, db_bool(now));
 

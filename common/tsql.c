@@ -70,14 +70,23 @@ tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *
 }
 
 char *
-tsql_drop(TALLOC_CTX *parent, const char *database, bool online_too)
+tsql_drop(TALLOC_CTX *parent, const char *database, const char *redo)
+{
+	char *drop = talloc_asprintf(parent, "DROP DATABASE %s", tsql_name(parent, database));
+
+	if (redo != NULL)
+		return tsql_at(parent, database, redo, drop);
+	return talloc_asprintf(parent, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND d.state = 1 AND NOT EXISTS (SELECT 1 FROM sys.master_files f"
+		" WHERE f.database_id = d.database_id AND f.redo_start_lsn IS NOT NULL)) %s", tsql_text(parent, database), drop);
+}
+
+char *
+tsql_drop_online(TALLOC_CTX *parent, const char *database)
 {
 	const char *name = tsql_name(parent, database), *text = tsql_text(parent, database);
-	char *out = online_too ? talloc_asprintf(parent, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND d.state = 0)"
-		" ALTER DATABASE %s SET SINGLE_USER WITH ROLLBACK IMMEDIATE; ", text, name) : talloc_strdup(parent, "");
 
-	return talloc_asprintf_append(out, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND %s) DROP DATABASE %s", text,
-		online_too ? "(d.state = 0 OR d.state = 1)" : "d.state = 1", name);
+	return talloc_asprintf(parent, "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = %s AND d.state = 0) BEGIN ALTER DATABASE %s SET SINGLE_USER"
+		" WITH ROLLBACK IMMEDIATE; DROP DATABASE %s END", text, name, name);
 }
 
 static char

@@ -46,10 +46,11 @@ char *tsql_onto_nothing(TALLOC_CTX *parent, const char *database, const char *st
 char *tsql_at(TALLOC_CTX *parent, const char *database, const char *redo, const char *statement);
 
 /*
- * Throws away what is RESTORING under that name; with online_too what is ONLINE as well (a rehearsal's copy), whose users are
- * sent out. Whatever else stands there stays, and so does a database that came ONLINE since somebody looked.
+ * Throws a copy away if it is still what was seen: RESTORING and exactly there (redo as decimal text; NULL: nothing of it is whole),
+ * or, a rehearsal's, ONLINE, whose users are sent out. A worker that slept past its lease drops nothing that came since.
  */
-char *tsql_drop(TALLOC_CTX *parent, const char *database, bool online_too);
+char *tsql_drop(TALLOC_CTX *parent, const char *database, const char *redo);
+char *tsql_drop_online(TALLOC_CTX *parent, const char *database);
 
 /* A generated path for one file: DIR/DATABASE_ID.mdf, with the separator that dir uses. type as FILELISTONLY. */
 char *tsql_data_path(TALLOC_CTX *parent, const char *dir, const char *database, int file_id, char type);

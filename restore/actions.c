@@ -291,6 +291,9 @@ do_cutover(struct asked *a, struct err *err)
 {
 	const char *file = arg(a, "last_file"), *why = NULL;
 
+	if (a->run->cancelled)
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is stopped: %s (migration release)", a->run->kind,
+			a->run->hold == NULL ? "by a person" : a->run->hold));
 	if (file != NULL && !why_not_last(a, file, &why, err))
 		return false;
 	if (why != NULL)
@@ -299,10 +302,9 @@ do_cutover(struct asked *a, struct err *err)
 		return ask_last_file(a->db, a->run->id, file, err) && done(a, talloc_asprintf(a->mem, "the cutover goes on; the last file is %s", file));
 	if (a->run->cutover)
 		return done(a, "the cutover was asked before and goes on");
-	if (a->run->cancelled)
-		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is stopped: %s (migration release)", a->run->kind, a->run->hold == NULL ? "" : a->run->hold));
 	if (!is_state(a, "waiting restoring ready"))
-		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s", a->run->kind, a->run->state));
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s%s", a->run->kind, a->run->state,
+			is_state(a, "failed") ? " (migration retry, when it is mended)" : ""));
 	return ask_cutover(a->db, a->run->id, file, err) && done(a, "the source is off; waiting for the tail");
 }
 

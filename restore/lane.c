@@ -757,6 +757,15 @@ is_ours_to_drop(struct lane *lane)
 	return false;
 }
 
+static char *
+drop_of(struct walk *w)
+{
+	const struct target *seen = &w->lane->seen;
+	const char *database = w->lane->run.target_database;
+
+	return seen->is_online ? tsql_drop_online(w->mem, database) : tsql_drop(w->mem, database, lsn_is_null(seen->redo) ? NULL : lsn_text(seen->redo).s);
+}
+
 void
 lane_drop(struct lane *lane)
 {
@@ -770,7 +779,7 @@ lane_drop(struct lane *lane)
 	if (!look(&w, &err))
 		finish_err(lane, &err);
 	else if (lane->seen.exists && is_ours_to_drop(lane) && !is_put_off(&w, "drop", 0, "DROP DATABASE")) {
-		if (!run_step(&w, "drop", 0, tsql_drop(w.mem, lane->run.target_database, lane->run.is_uat && lane->run.recovered), &begun, &o, &ran, &err))
+		if (!run_step(&w, "drop", 0, drop_of(&w), &begun, &o, &ran, &err))
 			finish_err(lane, &err);
 		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
 			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);

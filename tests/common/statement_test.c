@@ -91,13 +91,12 @@ static void
 a_copy_is_dropped_under_its_condition(void **state)
 {
 	(void)state;
-	assert_string_equal(tsql_drop(NULL, "m_1", false), "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = N'm_1' AND d.state = 1) DROP DATABASE [m_1]");
-	assert_string_equal(tsql_drop(NULL, "m_1", true), "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = N'm_1' AND d.state = 0) ALTER DATABASE [m_1]"
-		" SET SINGLE_USER WITH ROLLBACK IMMEDIATE; IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = N'm_1' AND (d.state = 0 OR d.state = 1))"
-		" DROP DATABASE [m_1]");
-	/* Our names are generated; should one not be, it is still one name. */
-	assert_string_equal(tsql_drop(NULL, EVIL, false), "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = " EVIL_TEXT " AND d.state = 1) DROP DATABASE "
-		EVIL_NAME);
+	assert_string_equal(tsql_drop(NULL, "m_1", "24000000006800099"), "IF EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON f.database_id ="
+		" d.database_id WHERE d.name = N'm_1' AND d.state = 1 AND f.redo_start_lsn = 24000000006800099) DROP DATABASE [m_1]");
+	assert_string_equal(tsql_drop(NULL, EVIL, NULL), "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = " EVIL_TEXT " AND d.state = 1 AND NOT EXISTS"
+		" (SELECT 1 FROM sys.master_files f WHERE f.database_id = d.database_id AND f.redo_start_lsn IS NOT NULL)) DROP DATABASE " EVIL_NAME);
+	assert_string_equal(tsql_drop_online(NULL, "m_1"), "IF EXISTS (SELECT 1 FROM sys.databases d WHERE d.name = N'm_1' AND d.state = 0) BEGIN ALTER DATABASE"
+		" [m_1] SET SINGLE_USER WITH ROLLBACK IMMEDIATE; DROP DATABASE [m_1] END");
 }
 
 /* ---- the run sheet ------------------------------------------------------------------------------------------------ */
