@@ -68,7 +68,8 @@ ask_preflight_facts(struct db *db, const struct restore_run *run, const char *se
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	json_t *o = ask_json(db, err, "select json_build_object('allow', (select encryption = 'allow' from migration where id = $1),"
-		" 'begun', (select coalesce(json_agg(distinct t.replica), '[]') from step t where t.run = $2 and t.kind = 'full' and t.state in ('running', 'done')),"
+		" 'begun', (select coalesce(json_agg(distinct t.replica), '[]') from step t where t.run = $2 and t.kind = 'full'),"
+		" 'full', (select coalesce(json_agg(distinct t.replica), '[]') from step t where t.run = $2 and t.kind = 'full' and t.state in ('running', 'done')),"
 		" 'backups', (select coalesce(json_agg(b), '[]') from ((" BACKUPS " order by s.id) union all (" COMING ") union all (" SEALED ")) b),"
 		" 'files', (select coalesce(json_agg(json_build_object('id', x.file_id, 'type', x.type, 'bytes', x.bytes) order by x.file_id), '[]') from ("
 		"   select f.file_id, min(f.type) as type, to_jsonb(max(f.size_bytes)) as bytes from backup_file f where f.backup_set = any($3::bigint[]) group by f.file_id"

@@ -14,7 +14,7 @@ struct preflight_last { int n, seconds; int64_t parts; bool blocks; };
 bool ask_preflight_last(struct db *db, int64_t run, struct preflight_last *last, struct err *err);
 
 /*
- * {"allow", "begun": [replica…], "backups": [{"file", "provisional", "version", "compat", "simple", "encrypted", "tde",
+ * {"allow", "begun" and "full": [replica…] where a full was tried, and where it was restored or is being; "backups": [{"file", "provisional", "version", "compat", "simple", "encrypted", "tde",
  * "other_files", "collation", "stripes", "thumbprint", "was_read", "refused", "said"}], "files": [{"id", "type", "bytes"}]}:
  * of these sets (ids as a Postgres array), or, where there are none, of what is still being received. NULL with err. Values
  * of what is being received are as the session gave them: any type.

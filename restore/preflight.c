@@ -407,24 +407,28 @@ is_among(const json_t *list, const char *word)
 	return false;
 }
 
-/* By our record, or because the server's history names a set of this migration. */
+/*
+ * By our record, or because the server's history names a set of this migration. What is RESTORING where a full of ours was
+ * tried is what that left behind: a full that was broken off has no history.
+ */
 static bool
-is_ours(const struct lane *lane, const json_t *begun)
+is_ours(const struct lane *lane, const json_t *facts)
 {
 	for (size_t i = 0; i < lane->chain->n; i++)
 		if (!guid_is_null(lane->seen.base) && guid_equal(lane->chain->sets[i].backup_set_guid, lane->seen.base))
 			return true;
-	return is_among(begun, lane->replica);
+	return is_among(json_object_get(facts, "full"), lane->replica) ||
+	       (lane->seen.is_restoring && is_among(json_object_get(facts, "begun"), lane->replica));
 }
 
 static void
-ask_name(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TALLOC_CTX *mem, const json_t *begun)
+ask_name(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TALLOC_CTX *mem, const json_t *facts)
 {
 	struct mssql_rows *r = ask(ms, mem, tsql_ask_group(mem, f->database));
 
 	f->server.exists = lane->seen.exists;
 	f->server.state = lane->seen.state;
-	f->server.is_ours = is_ours(lane, begun);
+	f->server.is_ours = is_ours(lane, facts);
 	f->server.group = r == NULL || mssql_rows_count(r) == 0 ? NULL : mssql_rows_value(r, 0, 0);
 }
 
@@ -486,7 +490,7 @@ take_facts(struct preflight_facts *f, TALLOC_CTX *mem, const struct lane *lane, 
 }
 
 static void
-ask_all(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TALLOC_CTX *mem, const json_t *begun)
+ask_all(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TALLOC_CTX *mem, const json_t *facts)
 {
 	const char *log = lane->where->log_path;
 	bool is_admin;
@@ -497,7 +501,7 @@ ask_all(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TA
 	ask_volumes(f, ms, mem);
 	f->server.data = ask_folder(ms, mem, lane->where->data_path, is_admin);
 	f->server.log = log == NULL ? f->server.data : ask_folder(ms, mem, log, is_admin);
-	ask_name(f, lane, ms, mem, begun);
+	ask_name(f, lane, ms, mem, facts);
 	ask_owned(f, ms, mem);
 	mssql_limit(ms, 0);
 	if (mssql_is_dead(ms))
@@ -584,7 +588,7 @@ preflight_visit(struct preflight *p, struct db *db, struct lane *lane, struct ms
 	if (!p->due)
 		return true;
 	take_facts(&f, p->mem, lane, p->facts);
-	ask_all(&f, lane, ms, p->mem, json_object_get(p->facts, "begun"));
+	ask_all(&f, lane, ms, p->mem, p->facts);
 	return judge(p, db, lane, &f, err);
 }
 
