@@ -56,6 +56,20 @@ what_would_undo_a_restore_carries_its_condition(void **state)
 }
 
 static void
+what_preflight_asks_is_quoted(void **state)
+{
+	const char *paths[] = { "/d/x'_1.mdf", "/d/x_2.ldf" };
+
+	(void)state;
+	assert_string_equal(tsql_ask_folder(NULL, "D:\\it's"), "EXEC master.dbo.xp_fileexist N'D:\\it''s'");
+	assert_string_equal(tsql_header(NULL, "/v/a'.bak"), "RESTORE HEADERONLY FROM DISK = N'/v/a''.bak'");
+	assert_string_equal(tsql_file_list(NULL, "/v/a'.bak", 3), "RESTORE FILELISTONLY FROM DISK = N'/v/a''.bak' WITH FILE = 3");
+	assert_non_null(strstr(tsql_ask_paths(NULL, paths, 2), "IN (N'/d/x''_1.mdf', N'/d/x_2.ldf')"));
+	assert_non_null(strstr(tsql_ask_paths(NULL, paths, 0), "IN (NULL)"));
+	assert_non_null(strstr(tsql_ask_group(NULL, "x'y"), "= N'x''y'"));
+}
+
+static void
 lsns_are_read_and_written_alike(void **state)
 {
 	static const char *const texts[] = { "39000000060800001", "24000000006800099", "4294967295429496729565535", "1000000000100001" };
@@ -187,6 +201,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifiers_and_literals_are_quoted), cmocka_unit_test(a_restore_is_one_statement_with_norecovery),
 		cmocka_unit_test(what_would_undo_a_restore_carries_its_condition),
+		cmocka_unit_test(what_preflight_asks_is_quoted),
 		cmocka_unit_test(lsns_are_read_and_written_alike), cmocka_unit_test(hostile_text_is_made_safe),
 		cmocka_unit_test(gates_say_why_they_are_closed),
 		cmocka_unit_test(a_rehearsal_needs_only_the_first_gate), cmocka_unit_test(the_hash_of_rows_tells_them_apart),

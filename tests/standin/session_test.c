@@ -431,6 +431,9 @@ each_log_in_may_what_its_roles_allow(void **state)
 		{ "verifier", "RESTORE HEADERONLY FROM DISK = N'/none'", "error 262/1/14 CREATE DATABASE permission denied in database 'master'. | "
 		  "error 3013/1/16 RESTORE HEADERONLY is terminating abnormally. | done 0002 250 0" },
 		{ "verifier", "EXEC standin.wire N'split', N'1'", "error 15247/1/16 User does not have permission to perform this action. | done 0002 224 0" },
+		{ "verifier", "SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE') AS a", "cols a:26 | row 0 | done 0010 193 1" },
+		{ "creator", "SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE') AS a", "cols a:26 | row 1 | done 0010 193 1" },
+		{ "creator", "SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS a", "cols a:26 | row 0 | done 0010 193 1" },
 		{ "creator", "CREATE DATABASE [x]", "done 0000 203 0" },
 		{ "creator", "BACKUP DATABASE [Sales] TO DISK = N'/none'", "error 262/1/14 BACKUP DATABASE permission denied in database 'Sales'. | "
 		  "error 3013/1/16 BACKUP DATABASE is terminating abnormally. | done 0002 228 0" },
@@ -458,6 +461,68 @@ each_log_in_may_what_its_roles_allow(void **state)
 }
 
 /* ---- knobs ------------------------------------------------------------------------------------------------------ */
+
+/* What a restore has to know of a server before it begins, in any order and of things that are not there. */
+static void
+what_a_restore_needs_can_be_asked(void **state)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	const struct { const char *sql, *answer; } cases[] = {
+		{ "SELECT CONVERT(int, SERVERPROPERTY('FilestreamConfiguredLevel')) AS f, CONVERT(int, SERVERPROPERTY('IsXTPSupported')) AS x",
+		  "cols f:26 x:26 | row 2 0 | done 0010 193 1" },
+		{ talloc_asprintf(mem, "EXEC master.dbo.xp_fileexist N'%s'", dir), "row 0 1 1" },
+		{ talloc_asprintf(mem, "EXEC master.dbo.xp_fileexist N'%s/'", dir), "row 0 1 1" },
+		{ talloc_asprintf(mem, "EXEC master.dbo.xp_fileexist N'%s/full.bak'", dir), "row 1 0 1" },
+		{ talloc_asprintf(mem, "EXEC master.dbo.xp_fileexist N'%s/none'", dir), "row 0 0 1" },
+		{ talloc_asprintf(mem, "EXEC master.dbo.xp_fileexist N'%s/none/none'", dir), "row 0 0 0" },
+		{ "SELECT thumbprint FROM master.sys.certificates", "cols thumbprint:a5 | row 48042 | done 0010 193 1" },
+		{ "SELECT DISTINCT s.available_bytes FROM sys.master_files f CROSS APPLY sys.dm_os_volume_stats(f.database_id, f.file_id) AS s", "row 3072 |" },
+		{ "SELECT free_space_in_bytes FROM sys.dm_os_enumerate_fixed_drives", "row 3072 |" },
+		{ "SELECT 1 FROM sys.master_files f CROSS APPLY sys.dm_nothing(f.database_id, f.file_id) s", "error 208/1/15 Invalid object name 'dm_nothing'." },
+		{ "SELECT g.name FROM sys.availability_databases_cluster c JOIN sys.availability_groups g ON g.group_id = c.group_id WHERE c.database_name = N'Sales'",
+		  "| done 0010 193 0" },
+	};
+
+	(void)state;
+	run("EXEC standin.certificate N'0xaabb' EXEC standin.knob N'free_kb', 3 EXEC standin.knob N'filestream', 2 EXEC standin.knob N'xtp', 0");
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct talker *t = log_in();
+
+		talker_batch(t, cases[i].sql);
+		if (strstr(talker_read(t), cases[i].answer) == NULL)
+			fail_msg("%s:\n  expected %s\n  got      %s", cases[i].sql, cases[i].answer, t->last);
+		talloc_free(t);
+	}
+	run("EXEC standin.knob N'free_kb', -1 EXEC standin.knob N'filestream', 0 EXEC standin.knob N'xtp', 1");
+	talloc_free(mem);
+}
+
+/* The server's reading of a backup by order: RESTORE itself goes by the file. */
+static void
+headers_lie_by_order(void **state)
+{
+	struct talker *t = log_in();
+	char *header, *files;
+	const char *all[] = { talloc_asprintf(t, "RESTORE HEADERONLY FROM DISK = N'%s/full.bak'", dir),
+		talloc_asprintf(t, "RESTORE FILELISTONLY FROM DISK = N'%s/full.bak'", dir) };
+
+	(void)state;
+	talker_batch(t, all[0]);
+	header = talloc_strdup(t, talker_read(t));
+	talker_batch(t, all[1]);
+	files = talloc_strdup(t, talker_read(t));
+	for (int lie = 1; lie <= 3; lie++) {
+		run(text("EXEC standin.knob N'header_lies', %d", lie));
+		talker_batch(t, all[0]);
+		assert_int_equal(strcmp(talker_read(t), header) != 0, lie != 2);
+		talker_batch(t, all[1]);
+		assert_int_equal(strcmp(talker_read(t), files) != 0, lie == 2);
+	}
+	run("EXEC standin.knob N'header_lies', 0");
+	talker_batch(t, all[0]);
+	expect(t, "the truth again", header);
+	talloc_free(t);
+}
 
 static const char *
 restore_to(const char *name)
@@ -711,6 +776,8 @@ main(void)
 		cmocka_unit_test(what_is_no_conversation_ends_the_line),
 		cmocka_unit_test(requests_that_are_none_are_refused_and_the_session_goes_on),
 		cmocka_unit_test(each_log_in_may_what_its_roles_allow),
+		cmocka_unit_test(what_a_restore_needs_can_be_asked),
+		cmocka_unit_test(headers_lie_by_order),
 		cmocka_unit_test(done_stands_where_the_knob_says),
 		cmocka_unit_test(tokens_cut_anywhere_are_the_same_tokens),
 		cmocka_unit_test(packets_are_as_large_as_was_agreed),
