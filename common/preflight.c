@@ -231,7 +231,7 @@ certificate(struct judging *j, const struct preflight_backup *b)
 	const char *next = j->facts->allow_encrypted ? "restore the certificate with its private key into master there"
 	                                             : "send a backup that is not encrypted, or agree with the operator on handing over the certificate";
 
-	if ((!b->encrypted && !b->tde) || b->refused != 0 || b->was_read)
+	if ((!b->encrypted && !b->tde) || b->refused != 0 || b->was_read || (b->thumbprint != NULL && has_certificate(s, b->thumbprint)))
 		return;
 	if (b->thumbprint == NULL)
 		find(j, "certificate-unknown", PREFLIGHT_WARNS, who, "%s%s: %s, and which certificate it needs is not known before the server reads it: %s", b->file,
@@ -239,7 +239,7 @@ certificate(struct judging *j, const struct preflight_backup *b)
 	else if (!s->certificates_known)
 		find(j, "certificate-unknown", PREFLIGHT_WARNS, who, "%s%s: %s with certificate %s, and %s does not say which it holds: %s", b->file, still(b), what,
 		     b->thumbprint, s->replica, next);
-	else if (!has_certificate(s, b->thumbprint))
+	else
 		find(j, "certificate-missing", PREFLIGHT_BLOCKS, who, "%s%s: %s, and %s does not hold certificate %s: %s", b->file, still(b), what, s->replica,
 		     b->thumbprint, next);
 }

@@ -37,7 +37,7 @@ struct preflight_server {
 	int engine_edition;       /* 4: Express; 0: unknown */
 	const char *product, *edition, *collation; /* NULL: unknown */
 	enum preflight_answer may_restore, sees_requests, sees_history, filestream, memory_optimised;
-	bool certificates_known, volumes_known;
+	bool certificates_known; /* all there are; else some may be hidden */
 	const char *const *certificates; /* thumbprints, 0x… in upper case */
 	size_t n_certificates;
 	const struct preflight_volume *volumes;

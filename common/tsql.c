@@ -171,6 +171,7 @@ tsql_ask_server(TALLOC_CTX *parent)
 		" CONVERT(int, SERVERPROPERTY('FilestreamConfiguredLevel')) AS filestream, CONVERT(int, SERVERPROPERTY('IsXTPSupported')) AS memory_optimised,"
 		" IS_SRVROLEMEMBER('sysadmin') AS is_sysadmin, IS_SRVROLEMEMBER('dbcreator') AS is_dbcreator,"
 		" HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE') AS may_create, HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS sees_requests,"
+		" HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE') AS sees_performance,"
 		" HAS_PERMS_BY_NAME(N'msdb.dbo.restorehistory', N'OBJECT', N'SELECT') AS sees_history");
 }
 

@@ -301,16 +301,20 @@ is_cleared(struct walk *w, const struct plan_set *set)
 {
 	struct lane *lane = w->lane;
 	struct err err = { 0 };
+	TALLOC_CTX *mem;
 	char *why = NULL;
 	int again_ms = 0;
+	bool clear = false;
 
 	if (lane->kept != NULL && set->type == BAK_FULL) {
 		finish(lane, LANE_WAITS, "%s", lane->kept);
 		return false;
 	}
-	switch (preflight_compare(lane, w->db, w->ms, w->mem, set, &why, &again_ms, &err)) {
+	mem = talloc_new(w->mem);
+	switch (preflight_compare(lane, w->db, w->ms, mem, set, &why, &again_ms, &err)) {
 	case PREFLIGHT_SAME:
-		return true;
+		clear = true;
+		break;
 	case PREFLIGHT_STOPS:
 		finish(lane, LANE_BROKEN, "%s", why);
 		break;
@@ -322,7 +326,8 @@ is_cleared(struct walk *w, const struct plan_set *set)
 		finish_err(lane, &err);
 		break;
 	}
-	return false;
+	talloc_free(mem);
+	return clear;
 }
 
 /* What follows a full backup is small beside it. */

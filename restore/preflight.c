@@ -8,6 +8,7 @@
 #include "common/compare.h"
 #include "common/log.h"
 #include "common/preflight.h"
+#include "common/text.h"
 #include "common/tsql.h"
 #include "restore/run.h"
 
@@ -22,8 +23,15 @@ enum {
 
 /* ---- rows as JSON and as values -------------------------------------------------------------------------- */
 
+/* What Postgres and JSON take: words that were cut in the middle of a character, or never were text, are escaped. */
+static const char *
+as_utf8(TALLOC_CTX *mem, const char *s)
+{
+	return text_is_utf8(s, strlen(s)) ? s : text_escaped(mem, s);
+}
+
 static json_t *
-rows_json(const struct mssql_rows *rows)
+rows_json(TALLOC_CTX *mem, const struct mssql_rows *rows)
 {
 	json_t *list = json_array();
 
@@ -33,7 +41,7 @@ rows_json(const struct mssql_rows *rows)
 		for (int c = 0; c < mssql_rows_columns(rows); c++) {
 			const char *v = mssql_rows_value(rows, i, c);
 
-			json_object_set_new(o, mssql_rows_name(rows, c), v == NULL ? json_null() : json_string_nocheck(v));
+			json_object_set_new(o, mssql_rows_name(rows, c), v == NULL ? json_null() : json_string(as_utf8(mem, v)));
 		}
 		json_array_append_new(list, o);
 	}
@@ -110,7 +118,7 @@ keep_refusal(struct lane *lane, struct db *db, TALLOC_CTX *mem, struct restore_c
 
 	c->state = "refused";
 	c->number = o->first_error;
-	c->said = o->said;
+	c->said = as_utf8(mem, o->said);
 	*why = talloc_asprintf(mem, "%s cannot read %s: message %d, %s", lane->replica, c->file, c->number, c->said);
 	*again_ms = rest > 0 ? rest : KEPT_MS;
 	err_clear(err);
@@ -151,8 +159,8 @@ compare_now(struct lane *lane, struct db *db, struct mssql *ms, TALLOC_CTX *mem,
 		json_decref(header);
 		return o.first_error != 0 && !o.dead ? keep_refusal(lane, db, mem, &c, &o, why, again_ms, err) : PREFLIGHT_FAILED;
 	}
-	theirs[0] = rows_json(headers);
-	theirs[1] = rows_json(files);
+	theirs[0] = rows_json(mem, headers);
+	theirs[1] = rows_json(mem, files);
 	outcome = keep_result(lane, db, mem, &c, compare_set(mem, header, chain_files(lane->chain, set)[0].position, theirs[0], theirs[1]), why, err);
 	json_decref(header);
 	json_decref(theirs[0]);
@@ -249,21 +257,21 @@ take_outcome(struct preflight *p, enum preflight_outcome outcome, int64_t set, s
 	return false;
 }
 
-/* The plan's next sets in their order, until one is not to be restored or the moment is over. */
+/* A handful of the plan's next sets, from the first on; *more: all of them compared and there was time. */
 static bool
-compare_next(struct preflight *p, struct db *db, struct lane *lane, struct mssql *ms, const struct plan *todo, struct err *err)
+compare_some(struct preflight *p, struct db *db, struct lane *lane, struct mssql *ms, const struct plan *todo, size_t first, int64_t until, bool *more,
+             struct err *err)
 {
 	const struct plan_set *sets[COMPARE_SETS] = { NULL };
-	int64_t until = steady_ms() + COMPARE_MS;
 	struct rows *list;
-	bool more = true;
 	size_t n;
 
-	for (n = 0; n < todo->n_steps && n < COMPARE_SETS && todo->steps[n].set->n_files > 0; n++)
-		sets[n] = todo->steps[n].set;
-	if (!ask_next(db, p->mem, lane, sets, n, &list, err))
+	for (n = 0; first + n < todo->n_steps && n < COMPARE_SETS && todo->steps[first + n].set->n_files > 0; n++)
+		sets[n] = todo->steps[first + n].set;
+	*more = n > 0;
+	if (n > 0 && !ask_next(db, p->mem, lane, sets, n, &list, err))
 		return false;
-	for (size_t i = 0; i < n && more && steady_ms() < until && !atomic_load(lane->stop); i++) {
+	for (size_t i = 0; i < n && *more; i++) {
 		TALLOC_CTX *mem = talloc_new(p->mem);
 		enum preflight_outcome outcome = PREFLIGHT_SAME;
 		const char *ours = to_compare(list, sets[i]->id);
@@ -273,7 +281,7 @@ compare_next(struct preflight *p, struct db *db, struct lane *lane, struct mssql
 
 		if (ours != NULL)
 			outcome = compare_now(lane, db, ms, mem, sets[i], ours, &why, &again_ms, &failed);
-		more = take_outcome(p, outcome, sets[i]->id, i, why, again_ms);
+		*more = take_outcome(p, outcome, sets[i]->id, first + i, why, again_ms) && steady_ms() < until && !atomic_load(lane->stop);
 		talloc_free(mem);
 		/* A target that went away is found by the lane as well; anything else is ours or Postgres's. */
 		if (outcome == PREFLIGHT_FAILED && failed.kind != ERR_AGAIN) {
@@ -281,6 +289,19 @@ compare_next(struct preflight *p, struct db *db, struct lane *lane, struct mssql
 			return false;
 		}
 	}
+	return true;
+}
+
+/* The plan's next sets in their order, until one is not to be restored or the moment is over. */
+static bool
+compare_next(struct preflight *p, struct db *db, struct lane *lane, struct mssql *ms, const struct plan *todo, struct err *err)
+{
+	int64_t until = steady_ms() + COMPARE_MS;
+	bool more = true;
+
+	for (size_t first = 0; more && first < todo->n_steps; first += COMPARE_SETS)
+		if (!compare_some(p, db, lane, ms, todo, first, until, &more, err))
+			return false;
 	return true;
 }
 
@@ -293,7 +314,8 @@ ask_rights(struct preflight_server *s, const struct mssql_rows *r)
 	enum preflight_answer creates = answer(r, "may_create");
 
 	s->may_restore = is_admin || answer(r, "is_dbcreator") == PREFLIGHT_YES ? PREFLIGHT_YES : creates;
-	s->sees_requests = is_admin ? PREFLIGHT_YES : answer(r, "sees_requests");
+	/* Since 2022 the smaller right is enough; older servers answer NULL of it. */
+	s->sees_requests = is_admin || answer(r, "sees_performance") == PREFLIGHT_YES ? PREFLIGHT_YES : answer(r, "sees_requests");
 	s->sees_history = is_admin ? PREFLIGHT_YES : answer(r, "sees_history");
 }
 
@@ -315,8 +337,9 @@ ask_server(struct preflight_server *s, struct mssql *ms, TALLOC_CTX *mem)
 	return answer(r, "is_sysadmin") == PREFLIGHT_YES;
 }
 
+/* Who is not sysadmin sees those only that it has a right on: that one is not seen does not mean that it is not there. */
 static void
-ask_certificates(struct preflight_server *s, struct mssql *ms, TALLOC_CTX *mem)
+ask_certificates(struct preflight_server *s, struct mssql *ms, TALLOC_CTX *mem, bool is_admin)
 {
 	struct mssql_rows *r = ask(ms, mem, tsql_ask_certificates(mem));
 	size_t n = r == NULL ? 0 : mssql_rows_count(r);
@@ -326,7 +349,7 @@ ask_certificates(struct preflight_server *s, struct mssql *ms, TALLOC_CTX *mem)
 		if (mssql_rows_value(r, i, 0) != NULL)
 			list[s->n_certificates++] = mssql_rows_value(r, i, 0);
 	s->certificates = list;
-	s->certificates_known = r != NULL;
+	s->certificates_known = r != NULL && is_admin;
 }
 
 static void
@@ -361,7 +384,6 @@ ask_volumes(struct preflight_facts *f, struct mssql *ms, TALLOC_CTX *mem)
 	if (!is_covered(f, list, f->server.n_volumes))
 		add_volumes(&f->server, mem, &list, ask(ms, mem, tsql_ask_drives(mem)));
 	f->server.volumes = list;
-	f->server.volumes_known = f->server.n_volumes > 0;
 }
 
 /* For log-ins without sysadmin newer servers answer no to everything: then a no is no answer. */
@@ -497,7 +519,7 @@ ask_all(struct preflight_facts *f, const struct lane *lane, struct mssql *ms, TA
 
 	mssql_limit(ms, QUESTION_SECONDS);
 	is_admin = ask_server(&f->server, ms, mem);
-	ask_certificates(&f->server, ms, mem);
+	ask_certificates(&f->server, ms, mem, is_admin);
 	ask_volumes(f, ms, mem);
 	f->server.data = ask_folder(ms, mem, lane->where->data_path, is_admin);
 	f->server.log = log == NULL ? f->server.data : ask_folder(ms, mem, log, is_admin);
@@ -535,7 +557,7 @@ judge(struct preflight *p, struct db *db, struct lane *lane, const struct prefli
 	list = preflight_judge(p->mem, f, &n);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(json, json_pack("{s:s,s:s,s:s,s:s,s:s}", "replica", lane->replica, "id", list[i].id, "severity",
-			preflight_word(list[i].severity), "who", list[i].who, "text", list[i].text));
+			preflight_word(list[i].severity), "who", list[i].who, "text", as_utf8(p->mem, list[i].text)));
 	text = json_dumps(json, JSON_COMPACT);
 	good = ask_preflight_keep(db, &lane->run, lane->replica, (int64_t)lane->chain->n_parts, text, err);
 	free(text);
@@ -563,7 +585,7 @@ decide(struct preflight *p, struct db *db, const struct lane *lane, const struct
 	if (!ask_preflight_last(db, lane->run.id, &last, err))
 		return false;
 	p->due = last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
-	         (!begun && (last.blocks || last.parts != (int64_t)lane->chain->n_parts));
+	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != (int64_t)lane->chain->n_parts));
 	if (!p->due)
 		return true;
 	p->facts = ask_preflight_facts(db, &lane->run, has_steps ? ids_of(p->mem, todo) : "{}", err);

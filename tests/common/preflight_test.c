@@ -36,7 +36,7 @@ begin(struct scene *s)
 	s->facts = (struct preflight_facts){ .database = "m", .backups = &s->backup, .n_backups = 1, .files = s->files, .n_files = 2,
 		.server = { .replica = "hosted-1", .database_version = 904, .engine_edition = 3, .product = "15.0.2000", .collation = "latin1_general_ci_as",
 			.may_restore = PREFLIGHT_YES, .sees_requests = PREFLIGHT_YES, .sees_history = PREFLIGHT_YES, .filestream = PREFLIGHT_YES,
-			.memory_optimised = PREFLIGHT_YES, .certificates_known = true, .volumes_known = true, .certificates = certificates, .n_certificates = 1,
+			.memory_optimised = PREFLIGHT_YES, .certificates_known = true, .certificates = certificates, .n_certificates = 1,
 			.volumes = s->volumes, .n_volumes = 2, .data = { "/data/sql", PREFLIGHT_YES }, .log = { "/data/sql", PREFLIGHT_YES } } };
 }
 
@@ -59,6 +59,7 @@ static void tde_known(struct scene *s) { tde(s); s->backup.thumbprint = "0xaabb"
 static void tde_allowed(struct scene *s) { tde(s); s->facts.allow_encrypted = true; }
 static void tde_unknown(struct scene *s) { s->backup.tde = true; }
 static void tde_not_told(struct scene *s) { tde(s); SERVER.certificates_known = false; }
+static void tde_seen(struct scene *s) { tde_known(s); SERVER.certificates_known = false; }
 static void tde_read(struct scene *s) { s->backup.tde = s->backup.was_read = true; }
 static void encrypted(struct scene *s) { s->backup.encrypted = true; s->backup.thumbprint = "0xCC"; }
 static void refused_33111(struct scene *s) { s->backup.refused = 33111; s->backup.said = "Cannot find server certificate"; s->backup.tde = true; }
@@ -73,7 +74,7 @@ static void full_but_ours(struct scene *s) { full_disk(s); SERVER.exists = SERVE
 /* Each alone would fit. */
 static void log_elsewhere(struct scene *s) { s->files[1].path = "/log/m_2.ldf"; s->volumes[0] = (struct preflight_volume){ "/log/", 1 * GIB }; }
 static void both_elsewhere(struct scene *s) { log_elsewhere(s); s->volumes[0].free_bytes = 2 * GIB + GIB; s->volumes[1].free_bytes = 5 * GIB; }
-static void space_unknown(struct scene *s) { SERVER.n_volumes = 0; SERVER.volumes_known = false; }
+static void space_unknown(struct scene *s) { SERVER.n_volumes = 0; }
 static void taken(struct scene *s) { SERVER.exists = true; SERVER.state = "ONLINE"; }
 static void ours(struct scene *s) { SERVER.exists = SERVER.is_ours = true; SERVER.state = "RESTORING"; }
 static void grouped(struct scene *s) { SERVER.exists = SERVER.is_ours = true; SERVER.group = "ag1"; }
@@ -109,6 +110,7 @@ static const struct { void (*change)(struct scene *s); const char *id, *severity
 	{ tde_allowed, "certificate-missing", "blocks", "operator", "restore the certificate with its private key" },
 	{ tde_unknown, "certificate-unknown", "warns", "customer", "is not known before the server reads it" },
 	{ tde_not_told, "certificate-unknown", "warns", "customer", "does not say which it holds" },
+	{ tde_seen, "", "", "", "" },
 	{ tde_read, "", "", "", "" },
 	{ encrypted, "certificate-missing", "blocks", "customer", "it was taken with backup encryption" },
 	{ refused_33111, "certificate-missing", "blocks", "customer", "message 33111, Cannot find server certificate; send a backup that is not encrypted" },
