@@ -6,9 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include "tests/standin/openssl_says.h"
 
 enum { HEADER = 8, PIECE = 4096 - HEADER, PRELOGIN = 0x12, ANSWER = 0x04, END = 1, ROUNDS_MAX = 64 };
 
@@ -25,16 +26,6 @@ tls_free(struct tls *t)
 	SSL_free(t->ssl);
 	SSL_CTX_free(t->ctx);
 	return 0;
-}
-
-static bool
-openssl_says(struct err *err, const char *what, const char *where)
-{
-	char why[160];
-
-	ERR_error_string_n(ERR_get_error(), why, sizeof(why));
-	ERR_clear_error();
-	return err_set(err, ERR_OPERATOR, 0, "%s %s: %s", what, where, why);
 }
 
 static bool

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/bak.h"
-#include "tests/standin/engine.h"
+#include "tests/standin/listener.h"
 
 /*
  * Random lives of a database and random attempts to restore what was taken of it. What must come of each attempt
@@ -78,9 +78,7 @@ struct world {
 	long clock;
 	unsigned seed;
 	/* of the last statement */
-	int first, n_errors, last;
-	char *rows;
-	char text[512];
+	struct heard *heard;
 	size_t legal, refused, stops, forks, numbers[6000];
 };
 
@@ -93,56 +91,23 @@ chance(struct world *w, unsigned n)
 
 /* ---- listening --------------------------------------------------------------------------------------------------- */
 
-static void
-on_message(void *ctx, int number, int state, int severity, const char *text)
+/* Of the statement that comes; what the one before it was answered with is gone. */
+static const struct engine_out *
+listen_anew(struct world *w)
 {
-	struct world *w = ctx;
-
-	(void)state;
-	if (severity <= 10)
-		return;
-	if (w->n_errors++ == 0) {
-		w->first = number;
-		snprintf(w->text, sizeof(w->text), "%s", text);
-	}
-	w->last = number;
-}
-
-static void
-on_columns(void *ctx, const struct engine_column *columns, size_t n)
-{
-	(void)ctx;
-	(void)columns;
-	(void)n;
-}
-
-static void
-on_row(void *ctx, const char *const *values, size_t n)
-{
-	struct world *w = ctx;
-
-	for (size_t i = 0; i < n; i++)
-		w->rows = talloc_asprintf_append_buffer(w->rows, "%s|", values[i] == NULL ? "NULL" : values[i]);
-	w->rows = talloc_strdup_append_buffer(w->rows, "\n");
-}
-
-static struct engine_out
-out_of(struct world *w)
-{
-	w->first = w->n_errors = w->last = 0;
-	w->text[0] = '\0';
-	return (struct engine_out){ .ctx = w, .message = on_message, .columns = on_columns, .row = on_row, .session_id = 60, .login = "sa" };
+	talloc_free(w->heard);
+	w->heard = heard_new(w, "engine_property_test");
+	return &w->heard->out;
 }
 
 static char *
 rows_of(struct world *w, struct engine *e)
 {
-	struct engine_out out = out_of(w);
+	const struct engine_out *out = listen_anew(w);
 
-	w->rows = talloc_strdup(w->mem, "");
-	if (!engine_rows(e, "S", "dbo.a", &out) || !engine_rows(e, "S", "dbo.b", &out))
-		fail_msg("life %d: rows cannot be read: %s", w->life, w->text);
-	return w->rows;
+	if (!engine_rows(e, "S", "dbo.a", out) || !engine_rows(e, "S", "dbo.b", out))
+		fail_msg("life %d: rows cannot be read: %s", w->life, heard_why(w->heard));
+	return talloc_steal(w->mem, w->heard->rows);
 }
 
 /* ---- the source's life ---------------------------------------------------------------------------------------------- */
@@ -150,13 +115,12 @@ rows_of(struct world *w, struct engine *e)
 static void
 change(struct world *w, const char *sql, bool ddl)
 {
-	struct engine_out out = out_of(w);
-	sqlite3 *db = engine_connect(w->source, "S", &out);
+	sqlite3 *db = engine_connect(w->source, "S", listen_anew(w));
 	struct err err = { 0 };
 	struct engine_tx *tx = db == NULL ? NULL : engine_begin(w->source, db, "S", &err);
 
 	if (tx == NULL || sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		fail_msg("life %d: %s: %s %s", w->life, sql, w->text, err.text);
+		fail_msg("life %d: %s: %s %s", w->life, sql, heard_why(w->heard), err.text);
 	if (ddl)
 		engine_tx_ddl(tx, sql);
 	assert_true(engine_commit(tx, &err));
@@ -267,8 +231,10 @@ predict_backup(const struct world *w, char kind)
 static void
 expect(struct world *w, bool good, int number, const char *what)
 {
-	if (good != (number == 0) || (number != 0 && (w->first != number || w->last != 3013)))
-		fail_msg("life %d (seed %u): %s: expected %d, got %d %s", w->life, w->seed, what, number, good ? 0 : w->first, w->text);
+	const struct heard *h = w->heard;
+
+	if (good != (number == 0) || (number != 0 && (heard_error(h) != number || h->messages[h->n - 1].number != 3013)))
+		fail_msg("life %d (seed %u): %s: expected %d, got %d %s", w->life, w->seed, what, number, good ? 0 : heard_error(h), heard_why(h));
 	w->numbers[number]++;
 	w->legal += good;
 	w->refused += !good;
@@ -310,7 +276,6 @@ take_backup(struct world *w)
 	int media, number = predict_backup(w, kind);
 	struct engine_backup b = { .database = "S", .log = kind == 'L', .differential = kind == 'I', .copy_only = copy_only, .norecovery = tail,
 		.checksum = chance(w, 2) };
-	struct engine_out out;
 	int64_t at = tick(w);
 	bool good;
 
@@ -321,8 +286,7 @@ take_backup(struct world *w)
 	b.n_devices = w->media[media].n;
 	b.init = !append;
 	b.compression = w->media[media].packed;
-	out = out_of(w);
-	good = engine_backup(w->source, &b, &out);
+	good = engine_backup(w->source, &b, listen_anew(w));
 	expect(w, good, number, "BACKUP");
 	if (good)
 		remember_set(w, kind, copy_only, tail, media, at);
@@ -334,12 +298,10 @@ take_backup(struct world *w)
 static void
 switch_model(struct world *w)
 {
-	struct engine_out out = out_of(w);
-
 	if (w->s.life != ONLINE)
 		return;
 	w->s.simple = !w->s.simple;
-	assert_true(engine_alter(w->source, "S", "RECOVERY", w->s.simple ? "SIMPLE" : "FULL", &out));
+	assert_true(engine_alter(w->source, "S", "RECOVERY", w->s.simple ? "SIMPLE" : "FULL", listen_anew(w)));
 	if (w->s.simple)
 		w->s.chain = false;
 }
@@ -421,8 +383,7 @@ predict(const struct world *w, const struct shadow *t, const struct attempt *a)
 static struct lsn
 redo_of(struct world *w, struct engine *e)
 {
-	struct engine_out out = out_of(w);
-	sqlite3 *db = engine_connect(e, "master", &out);
+	sqlite3 *db = engine_connect(e, "master", listen_anew(w));
 	sqlite3_stmt *st = NULL;
 	struct lsn lsn = { 0 };
 
@@ -523,7 +484,6 @@ attempt(struct world *w, struct engine *e, struct shadow *t, const struct attemp
 	struct engine_restore r = { .verb = a->as_log ? ENGINE_RESTORE_LOG : ENGINE_RESTORE_DATABASE, .database = "S", .norecovery = a->norecovery,
 		.replace = a->replace, .stop_at = a->stop == 0 ? NULL : time_text(w, a->stop),
 		.standby = a->standby ? talloc_asprintf(w->mem, "%s/%s.undo", w->dir, engine_server_name(e)) : NULL };
-	struct engine_out out = out_of(w);
 	int number = predict(w, t, a);
 	enum life was = t->life;
 	char what[300];
@@ -542,7 +502,7 @@ attempt(struct world *w, struct engine *e, struct shadow *t, const struct attemp
 	         set == NULL ? -1 : set - w->sets, set == NULL ? '-' : set->kind, set == NULL ? 0 : set->branch, set == NULL ? 0 : set->family,
 	         a->norecovery ? " NORECOVERY" : "", a->standby ? " STANDBY" : "", r.stop_at == NULL ? "" : " STOPAT", t->life, t->branch,
 	         lsn_text(t->at).s);
-	good = engine_restore(e, &r, &out);
+	good = engine_restore(e, &r, listen_anew(w));
 	expect(w, good, number, what);
 	if (good)
 		follow(w, e, t, a);
@@ -603,10 +563,8 @@ aim_into_log(struct world *w, struct attempt *a)
 static void
 drop(struct world *w, struct engine *e)
 {
-	struct engine_out out = out_of(w);
-
 	if (engine_state(e, "S") != ENGINE_ABSENT)
-		assert_true(engine_drop(e, "S", &out));
+		assert_true(engine_drop(e, "S", listen_anew(w)));
 }
 
 /* The source itself goes back to one of its own sets and lives on from there. */
@@ -635,11 +593,9 @@ static void
 be_born(struct world *w, int family)
 {
 	int64_t at = tick(w);
-	struct engine_out out;
 
 	drop(w, w->source);
-	out = out_of(w);
-	assert_true(engine_create(w->source, "S", &out));
+	assert_true(engine_create(w->source, "S", listen_anew(w)));
 	change(w, "CREATE TABLE dbo.a(id INTEGER PRIMARY KEY, v TEXT, body BLOB)", true);
 	change(w, "CREATE TABLE dbo.b(k TEXT PRIMARY KEY, v TEXT)", true);
 	w->s = (struct shadow){ .life = ONLINE, .family = family, .branch = new_branch(w, -1, (struct lsn){ 0 }), .rows = talloc_strdup(w->mem, ""),

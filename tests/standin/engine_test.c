@@ -15,28 +15,12 @@
 #include <cmocka.h>
 
 #include "common/bak.h"
-#include "tests/standin/engine.h"
+#include "tests/standin/listener.h"
 
 /*
  * The stand-in's judgement, told as stories between an on-premise server and a hosted one. What must hold is
  * always the same: rows at the source = rows at the target, or the message number that SQL Server has for it.
  */
-
-enum { MESSAGES_MAX = 400 };
-
-/* One server's answers to one statement. */
-struct heard {
-	struct engine_out out;
-	int numbers[MESSAGES_MAX], severities[MESSAGES_MAX];
-	char *texts[MESSAGES_MAX];
-	size_t n, n_done_more;
-	char *rows; /* name=value pairs, one row a line */
-	const struct engine_column *columns;
-	size_t n_columns, n_rows;
-	size_t asked;         /* how often cancelled() was asked */
-	size_t cancel_after;  /* answer yes from then on; 0: never */
-	size_t die_after;     /* end the process as kill -9 does; 0: never */
-};
 
 struct world {
 	TALLOC_CTX *mem;
@@ -47,117 +31,25 @@ struct world {
 
 /* ---- listening ------------------------------------------------------------------------------------------------------ */
 
-static void
-on_message(void *ctx, int number, int state, int severity, const char *text)
-{
-	struct heard *h = ctx;
-
-	(void)state;
-	if (h->n == MESSAGES_MAX)
-		return;
-	h->numbers[h->n] = number;
-	h->severities[h->n] = severity;
-	h->texts[h->n++] = talloc_strdup(h, text);
-}
-
-static void
-on_done_more(void *ctx, int curcmd)
-{
-	(void)curcmd;
-	((struct heard *)ctx)->n_done_more++;
-}
-
-static void
-on_columns(void *ctx, const struct engine_column *columns, size_t n)
-{
-	struct heard *h = ctx;
-
-	h->columns = talloc_memdup(h, columns, n * sizeof(*columns));
-	for (size_t i = 0; i < n; i++)
-		((struct engine_column *)(uintptr_t)h->columns)[i].name = talloc_strdup(h, columns[i].name);
-	h->n_columns = n;
-}
-
-static void
-on_row(void *ctx, const char *const *values, size_t n)
-{
-	struct heard *h = ctx;
-
-	assert_int_equal(n, h->n_columns);
-	h->n_rows++;
-	for (size_t i = 0; i < n; i++)
-		h->rows = talloc_asprintf_append_buffer(h->rows, "%s=%s;", h->columns[i].name, values[i] == NULL ? "NULL" : values[i]);
-	h->rows = talloc_asprintf_append_buffer(h->rows, "\n");
-}
-
-static bool
-on_cancelled(void *ctx)
-{
-	struct heard *h = ctx;
-
-	h->asked++;
-	if (h->die_after != 0 && h->asked >= h->die_after)
-		kill(getpid(), SIGKILL);
-	return h->cancel_after != 0 && h->asked >= h->cancel_after;
-}
-
 static struct heard *
 listen_anew(struct world *w)
 {
-	struct heard *h = talloc_zero(w->mem, struct heard);
-
-	h->rows = talloc_strdup(h, "");
-	h->out = (struct engine_out){
-		.ctx = h, .message = on_message, .done_more = on_done_more, .columns = on_columns, .row = on_row,
-		.cancelled = on_cancelled, .session_id = 51, .program = "engine_test", .login = "sa",
-	};
-	w->last = h;
-	return h;
-}
-
-/* "4305 3013": the errors in order. */
-static const char *
-errors_of(const struct heard *h)
-{
-	char *s = talloc_strdup(talloc_parent(h), "");
-
-	for (size_t i = 0; i < h->n; i++)
-		if (h->severities[i] > 10)
-			s = talloc_asprintf_append(s, "%s%d", s[0] == '\0' ? "" : " ", h->numbers[i]);
-	return s;
-}
-
-static bool
-heard_number(const struct heard *h, int number)
-{
-	for (size_t i = 0; i < h->n; i++)
-		if (h->numbers[i] == number)
-			return true;
-	return false;
-}
-
-static const char *
-text_of(const struct heard *h, int number)
-{
-	for (size_t i = 0; i < h->n; i++)
-		if (h->numbers[i] == number)
-			return h->texts[i];
-	return "";
+	return w->last = heard_new(w->mem, "engine_test");
 }
 
 static void
 print_heard(const struct heard *h)
 {
 	for (size_t i = 0; i < h->n; i++)
-		if (h->severities[i] > 10)
-			print_message("  %d: %s\n", h->numbers[i], h->texts[i]);
+		if (h->messages[i].severity > 10)
+			print_message("  %d: %s\n", h->messages[i].number, h->messages[i].text);
 }
 
 #define EXPECT_ERRORS(w, numbers)                                                \
 	do {                                                                     \
-		if (strcmp(errors_of((w)->last), numbers) != 0)                  \
+		if (strcmp(heard_errors((w)->last), numbers) != 0)               \
 			print_heard((w)->last);                                  \
-		assert_string_equal(errors_of((w)->last), numbers);              \
+		assert_string_equal(heard_errors((w)->last), numbers);           \
 	} while (0)
 
 /* ---- doing ------------------------------------------------------------------------------------------------------------ */
@@ -569,7 +461,7 @@ backups_say_what_they_are(void **state)
 	insert_tickets(w, "Sales", 1, 10);
 	full(w, "full.bak");
 	assert_true(heard_number(w->last, 4035));
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3014);
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3014);
 	insert_tickets(w, "Sales", 100, 10);
 	must_backup_to(w, at(w, "copy.bak"), (struct engine_backup){ .database = "Sales", .copy_only = true });
 	diff(w, "diff.bak");
@@ -639,8 +531,8 @@ logs_in_the_wrong_order_get_the_servers_numbers(void **state)
 	before = redo(w);
 	assert_false(restore(w, ENGINE_RESTORE_LOG, "log1.trn"));
 	EXPECT_ERRORS(w, "4305 3013");
-	assert_non_null(strstr(text_of(w->last, 4305), lsn_text(read_set(w, "log1.trn")->first_lsn).s));
-	assert_non_null(strstr(text_of(w->last, 4305), before));
+	assert_non_null(strstr(heard_text(w->last, 4305), lsn_text(read_set(w, "log1.trn")->first_lsn).s));
+	assert_non_null(strstr(heard_text(w->last, 4305), before));
 	assert_string_equal(redo(w), before);
 	log_of(w, "log0.trn");
 	/* Equal to the redo point: accepted, and nothing changes. */
@@ -688,10 +580,10 @@ a_log_of_another_database_is_refused(void **state)
 	must_backup_to(w, at(w, "other.trn"), (struct engine_backup){ .database = "Other", .log = true });
 	database(w, "full.bak");
 	assert_false(restore(w, ENGINE_RESTORE_LOG, "other.trn"));
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3013);
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3013);
 	assert_true(heard_number(w->last, 4330) || heard_number(w->last, 3154) || heard_number(w->last, 4305));
 	assert_false(restore(w, ENGINE_RESTORE_DATABASE, "other.bak"));
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3013);
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3013);
 }
 
 static void
@@ -756,7 +648,7 @@ a_truncated_backup_is_never_a_database(void **state)
 	full(w, "full.bak");
 	assert_int_equal(truncate(at(w, "full.bak"), size_of(w, "full.bak") / 2), 0);
 	assert_false(restore(w, ENGINE_RESTORE_DATABASE, "full.bak"));
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3013);
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3013);
 	assert_int_not_equal(engine_state(w->target, "m0001"), ENGINE_ONLINE);
 	assert_null(query(w, w->target, "SELECT 1 FROM msdb.restorehistory"));
 }
@@ -816,7 +708,7 @@ a_living_database_is_not_overwritten(void **state)
 	full(w, "full.bak");
 	database(w, "full.bak");
 	assert_null(engine_connect(w->target, "m0001", &listen_anew(w)->out));
-	assert_int_equal(w->last->numbers[0], 927);
+	assert_int_equal(w->last->messages[0].number, 927);
 	recover(w);
 	change(w, w->target, "m0001", "INSERT INTO dbo.ticket(id) VALUES(7)", false);
 	assert_false(restore(w, ENGINE_RESTORE_DATABASE, "full.bak"));
@@ -1009,7 +901,7 @@ an_ordered_error_strikes_where_it_was_ordered(void **state)
 	assert_false(engine_knob(w->target, "no_such_knob", 1));
 	assert_false(restore_with(w, listen_anew(w), ENGINE_RESTORE_DATABASE, "full.bak", (struct engine_restore){ .norecovery = true, .stats = 5 }));
 	assert_true(heard_number(w->last, 3271));
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3013);
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3013);
 	assert_int_equal(engine_state(w->target, "m0001"), ENGINE_RESTORING);
 	assert_true(engine_knob(w->target, "fail_number", 0));
 	database(w, "full.bak");
@@ -1029,12 +921,12 @@ messages_come_one_done_each_and_end_with_3014(void **state)
 	full(w, "full.bak");
 	MUST(w, restore_with(w, listen_anew(w), ENGINE_RESTORE_DATABASE, "full.bak", (struct engine_restore){ .norecovery = true, .stats = 10 }));
 	for (size_t i = 0; i < w->last->n; i++) {
-		assert_int_equal(w->last->severities[i] <= 10, 1);
-		percents += w->last->numbers[i] == 3211;
+		assert_int_equal(w->last->messages[i].severity <= 10, 1);
+		percents += w->last->messages[i].number == 3211;
 	}
 	assert_int_equal(percents, 10);
-	assert_string_equal(w->last->texts[percents - 1], "100 percent processed.");
-	assert_int_equal(w->last->numbers[w->last->n - 1], 3014);
+	assert_string_equal(w->last->messages[percents - 1].text, "100 percent processed.");
+	assert_int_equal(w->last->messages[w->last->n - 1].number, 3014);
 	assert_true(w->last->n_done_more >= w->last->n - 1);
 	assert_string_equal(query(w, w->target, "SELECT restore_type || recovery FROM msdb.restorehistory"), "D0");
 	assert_string_equal(query(w, w->target, "SELECT b.backup_set_uuid FROM msdb.restorehistory h JOIN msdb.backupset b"
@@ -1231,9 +1123,9 @@ restore_real_full(struct world *w, const char *path)
 		moves[i] = (struct engine_move){ s->files[i].logical_name, at(w, talloc_asprintf(w->mem, "real-%zu.file", i)) };
 	good = restore_with(w, listen_anew(w), ENGINE_RESTORE_DATABASE, path, (struct engine_restore){ .database = "real", .norecovery = true, .moves = moves,
 		.n_moves = s == NULL ? 0 : s->n_files });
-	if (strcmp(errors_of(w->last), expected) != 0) {
+	if (strcmp(heard_errors(w->last), expected) != 0) {
 		print_heard(w->last);
-		fail_msg("%s: expected [%s], got [%s]", path, expected, errors_of(w->last));
+		fail_msg("%s: expected [%s], got [%s]", path, expected, heard_errors(w->last));
 	}
 	for (size_t i = 0; good && i < s->n_files; i++)
 		if (s->files[i].type == 'D')

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "common/bak.h"
-#include "tests/standin/engine.h"
 #include "tests/standin/killer.h"
+#include "tests/standin/listener.h"
 
 /*
  * kill -9 inside RESTORE, BACKUP, DROP, the seeding of a secondary and the start after it, before every system call
@@ -62,61 +62,15 @@ chance(struct world *w, unsigned n)
 
 /* ---- saying and hearing ------------------------------------------------------------------------------------ */
 
-struct heard {
-	struct engine_out out;
-	int error; /* the first, or 0 */
-	char *rows;
-	int line; /* where answers go: to be killed at, too */
-};
-
-static void
-send_answer(struct heard *h, const char *text)
-{
-	if (write(h->line, text, strlen(text)) < 0)
-		h->error = -1;
-}
-
-static void
-on_message(void *ctx, int number, int state, int severity, const char *text)
-{
-	struct heard *h = ctx;
-
-	(void)state;
-	send_answer(h, text);
-	if (severity > 10 && h->error == 0)
-		h->error = number;
-}
-
-static void
-on_columns(void *ctx, const struct engine_column *columns, size_t n)
-{
-	(void)ctx;
-	(void)columns;
-	(void)n;
-}
-
-static void
-on_row(void *ctx, const char *const *values, size_t n)
-{
-	struct heard *h = ctx;
-
-	for (size_t i = 0; i < n; i++)
-		h->rows = talloc_asprintf_append_buffer(h->rows, "%s;", values[i] == NULL ? "NULL" : values[i]);
-	h->rows = talloc_asprintf_append_buffer(h->rows, "\n");
-}
-
 static struct heard *
 listen_anew(struct world *w)
 {
 	static int line = -1;
-	struct heard *h = talloc_zero(w->mem, struct heard);
+	struct heard *h = heard_new(w->mem, "kill_test");
 
 	if (line < 0)
 		line = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	h->line = line;
-	h->rows = talloc_strdup(h, "");
-	h->out = (struct engine_out){ .ctx = h, .message = on_message, .columns = on_columns, .row = on_row, .session_id = 51,
-		.program = "kill_test", .login = "sa" };
+	h->line = line; /* answers are killed at, too */
 	return h;
 }
 
@@ -161,7 +115,7 @@ rows(struct world *w, struct engine *e, const char *database)
 {
 	struct heard *h = listen_anew(w);
 
-	return engine_rows(e, database, "dbo.ticket", &h->out) ? h->rows : talloc_asprintf(w->mem, "error %d", h->error);
+	return engine_rows(e, database, "dbo.ticket", &h->out) ? h->rows : talloc_asprintf(w->mem, "error %d", heard_error(h));
 }
 
 /* One value of the catalogue; NULL is "". */
@@ -277,7 +231,7 @@ restore_from(struct world *w, struct engine *e, const char *database, const stru
 		r.moves = moves;
 		r.n_moves = 2;
 	}
-	return engine_restore(e, &r, &h->out) ? 0 : h->error;
+	return engine_restore(e, &r, &h->out) ? 0 : heard_error(h);
 }
 
 static int
@@ -285,7 +239,7 @@ drop(struct world *w, struct engine *e, const char *database)
 {
 	struct heard *h = listen_anew(w);
 
-	return engine_drop(e, database, &h->out) ? 0 : h->error;
+	return engine_drop(e, database, &h->out) ? 0 : heard_error(h);
 }
 
 static int
@@ -327,7 +281,7 @@ back_up(struct world *w, struct engine *e, const struct taking *t)
 	b.n_devices = count(t->files);
 	for (size_t i = 0; i < b.n_devices; i++)
 		devices[i] = at(w, t->files[i]);
-	return engine_backup(e, &b, &h->out) ? 0 : h->error;
+	return engine_backup(e, &b, &h->out) ? 0 : heard_error(h);
 }
 
 /* ---- what is there before ---------------------------------------------------------------------------------------- */
@@ -896,7 +850,7 @@ add_to_group(struct world *w, struct engine *primary)
 {
 	struct heard *h = listen_anew(w);
 
-	return engine_ag_do(primary, "ag", ENGINE_AG_ADD, "Sales", NULL, &h->out) || WRONG(w, "ADD DATABASE is refused with %d", h->error);
+	return engine_ag_do(primary, "ag", ENGINE_AG_ADD, "Sales", NULL, &h->out) || WRONG(w, "ADD DATABASE is refused with %d", heard_error(h));
 }
 
 /* Asked again until it is so. */
@@ -948,7 +902,7 @@ leaves_nothing(struct world *w, struct engine *primary, struct engine *secondary
 	int said = 3752;
 
 	if (!engine_ag_do(primary, "ag", ENGINE_AG_REMOVE, "Sales", NULL, &h->out))
-		return WRONG(w, "REMOVE DATABASE is refused with %d", h->error);
+		return WRONG(w, "REMOVE DATABASE is refused with %d", heard_error(h));
 	/* The secondary hears of it when it next looks. */
 	for (int ms = 0; said == 3752 && ms < PATIENCE_MS; ms += 10, usleep(10000))
 		said = drop(w, secondary, "Sales");

@@ -6,8 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
 #include <openssl/ssl.h>
+
+#include "tests/standin/openssl_says.h"
 
 enum { READ_PIECE = 16384, SEND_TIMEOUT_MS = 120 * 1000, DEFAULT_PACKET = 4096 };
 
@@ -37,16 +38,6 @@ identity_free(struct tds_identity *id)
 {
 	SSL_CTX_free(id->ctx);
 	return 0;
-}
-
-static bool
-openssl_says(struct err *err, const char *what, const char *where)
-{
-	char why[160];
-
-	ERR_error_string_n(ERR_get_error(), why, sizeof(why));
-	ERR_clear_error();
-	return err_set(err, ERR_OPERATOR, 0, "%s %s: %s", what, where, why);
 }
 
 struct tds_identity *
