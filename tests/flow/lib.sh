@@ -1,5 +1,7 @@
 # What the stories share. Sourced, not run.
 set -u
+# Debian's own programs go first: a python3 that a version manager has put before them takes half a second to begin.
+PATH=/usr/bin:$PATH
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 B=${B:-build}
 case $B in /*) ;; *) B=$PWD/$B ;; esac
@@ -16,13 +18,16 @@ check() {
 }
 same() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "expected [$2], got [$3]"; fi; }
 has() { if printf '%s' "$3" | grep -qF -- "$2"; then ok "$1"; else not_ok "$1" "expected [$2] in [$(printf '%s' "$3" | head -c 600)]"; fi; }
+# A short while, without a program that sleeps (those cost more than most of what is waited for): nobody writes to what is read.
+exec {NOBODY}<> <(:)
+nap() { read -r -t "$1" -u $NOBODY || true; }
 # wait_for SECONDS COMMAND…: tried until it succeeds.
 wait_for() {
 	local until=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || return 1
-		sleep 0.1
+		nap 0.1
 	done
 }
 finish() { exit $BAD; }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,8 +18,8 @@
 #include "tests/standin/listener.h"
 
 /*
- * kill -9 inside RESTORE, BACKUP, DROP, the seeding of a secondary and the start after it, before every system call
- * that can leave a trace and before every answer. What must hold afterwards is said here anew and shares nothing with
+ * kill -9 inside RESTORE, BACKUP, CREATE, DROP, the seeding of a secondary, a failover, the removal from a group and the
+ * start after it, before every system call that can leave a trace and before every answer. What must hold afterwards is said here anew and shares nothing with
  * the engine:
  *
  * - A database is as it was, as it would have become, or RESTORING; rows are those of before or of after.
@@ -28,23 +29,27 @@
  * - A backup file is whole and restores to the source's rows, or is refused; sets in front of it in the same file
  *   restore as before; a whole tail WITH NORECOVERY has left its database RESTORING.
  * - The log goes on: whatever the next log backup and the next differential hold completes what was taken before.
- * - A database that was being added to an availability group is in it or is not, and seeding comes to its end.
+ * - A database that was being added to an availability group, or removed, is in it or is not; seeding comes to its end.
+ * - After a failover exactly one replica is the primary, with every row, and the other follows it; it can fail over again.
+ * - A database that was being created is there and empty, or is not there and can be created.
  * - After DROP nothing is left in the server's folder.
  *
  * Points are numbered by playing each statement once unkilled. A seeded sample (SEED) of them is played; LONG=1 plays
  * all, and at each kills the start that follows before each of its own calls as well.
  */
 
-enum { WHY = 2000, SAMPLE = 4, PATIENCE_MS = 20000 };
+enum { WHY = 2000, SAMPLE = 2, PATIENCE_MS = 20000 };
 
 /* How far rows are: a stage of the source's life, at the end of which something was backed up. */
-enum stage { NOTHING, AT_FULL, AT_DIFF, AT_LOG1, AT_LOG2, NOW, STAGES };
+enum stage { NOTHING, AT_FULL, AT_DIFF, AT_LOG1, AT_STOP, AT_LOG2, NOW, STAGES };
 enum life { ABSENT, ONLINE, RESTORING, STANDBY };
 
 struct world {
 	TALLOC_CTX *mem;
 	char *dir, *now, *ready; /* now: what statements work on; ready: prepared, copied to now for each point */
 	char *rows[STAGES]; /* that the source had at the end of each */
+	char *stop_at;      /* a time within the second log, at AT_STOP */
+	const char *stop;   /* where roll forward stands after it */
 	char *why;          /* shared with children: what is wrong */
 	size_t wanted, points, starts;
 	unsigned seed, dice;
@@ -182,25 +187,27 @@ struct step {
 	const char *files[4];
 	enum life life;   /* it says WITH NORECOVERY, STANDBY or RECOVERY */
 	enum stage stage; /* that the rows are at then */
-	bool replace;
+	bool replace, stops; /* stops: WITH STOPAT, in the second log */
 };
 
-enum { FULL, FULL_READ, FULL_UP, STRIPED, PACKED, REPLACE, DIFF, LOG1, LOG1_READ, LOG1_UP, LOG2, LOG2_READ, UP, DROP, END = -1 };
+enum { FULL, FULL_READ, FULL_UP, STRIPED, PACKED, REPLACE, DIFF, LOG1, LOG1_READ, LOG1_UP, LOG2, LOG2_READ, LOG2_STOP, LOG2_STOP_UP, UP, DROP, END = -1 };
 static const struct step steps[] = {
-	[FULL] = { "RESTORE DATABASE", ENGINE_RESTORE_DATABASE, { "full.bak" }, RESTORING, AT_FULL, false },
-	[FULL_READ] = { "RESTORE DATABASE WITH STANDBY", ENGINE_RESTORE_DATABASE, { "full.bak" }, STANDBY, AT_FULL, false },
-	[FULL_UP] = { "RESTORE DATABASE WITH RECOVERY", ENGINE_RESTORE_DATABASE, { "full.bak" }, ONLINE, AT_FULL, false },
-	[STRIPED] = { "RESTORE DATABASE from stripes", ENGINE_RESTORE_DATABASE, { "s1.bak", "s2.bak", "s3.bak" }, RESTORING, AT_FULL, false },
-	[PACKED] = { "RESTORE DATABASE of a compressed one", ENGINE_RESTORE_DATABASE, { "packed.bak" }, RESTORING, AT_FULL, false },
-	[REPLACE] = { "RESTORE DATABASE WITH REPLACE", ENGINE_RESTORE_DATABASE, { "full.bak" }, RESTORING, AT_FULL, true },
-	[DIFF] = { "RESTORE DATABASE, a differential", ENGINE_RESTORE_DATABASE, { "diff.bak" }, RESTORING, AT_DIFF, false },
-	[LOG1] = { "RESTORE LOG", ENGINE_RESTORE_LOG, { "log1.trn" }, RESTORING, AT_LOG1, false },
-	[LOG1_READ] = { "RESTORE LOG WITH STANDBY", ENGINE_RESTORE_LOG, { "log1.trn" }, STANDBY, AT_LOG1, false },
-	[LOG1_UP] = { "RESTORE LOG WITH RECOVERY", ENGINE_RESTORE_LOG, { "log1.trn" }, ONLINE, AT_LOG1, false },
-	[LOG2] = { "RESTORE LOG", ENGINE_RESTORE_LOG, { "log2.trn" }, RESTORING, AT_LOG2, false },
-	[LOG2_READ] = { "RESTORE LOG WITH STANDBY", ENGINE_RESTORE_LOG, { "log2.trn" }, STANDBY, AT_LOG2, false },
-	[UP] = { "RESTORE DATABASE WITH RECOVERY, without a device", ENGINE_RESTORE_DATABASE, { NULL }, ONLINE, AT_LOG1, false },
-	[DROP] = { "DROP DATABASE", ENGINE_VERIFYONLY, { NULL }, ABSENT, NOTHING, false },
+	[FULL] = { "RESTORE DATABASE", ENGINE_RESTORE_DATABASE, { "full.bak" }, RESTORING, AT_FULL, false, false },
+	[FULL_READ] = { "RESTORE DATABASE WITH STANDBY", ENGINE_RESTORE_DATABASE, { "full.bak" }, STANDBY, AT_FULL, false, false },
+	[FULL_UP] = { "RESTORE DATABASE WITH RECOVERY", ENGINE_RESTORE_DATABASE, { "full.bak" }, ONLINE, AT_FULL, false, false },
+	[STRIPED] = { "RESTORE DATABASE from stripes", ENGINE_RESTORE_DATABASE, { "s1.bak", "s2.bak", "s3.bak" }, RESTORING, AT_FULL, false, false },
+	[PACKED] = { "RESTORE DATABASE of a compressed one", ENGINE_RESTORE_DATABASE, { "packed.bak" }, RESTORING, AT_FULL, false, false },
+	[REPLACE] = { "RESTORE DATABASE WITH REPLACE", ENGINE_RESTORE_DATABASE, { "full.bak" }, RESTORING, AT_FULL, true, false },
+	[DIFF] = { "RESTORE DATABASE, a differential", ENGINE_RESTORE_DATABASE, { "diff.bak" }, RESTORING, AT_DIFF, false, false },
+	[LOG1] = { "RESTORE LOG", ENGINE_RESTORE_LOG, { "log1.trn" }, RESTORING, AT_LOG1, false, false },
+	[LOG1_READ] = { "RESTORE LOG WITH STANDBY", ENGINE_RESTORE_LOG, { "log1.trn" }, STANDBY, AT_LOG1, false, false },
+	[LOG1_UP] = { "RESTORE LOG WITH RECOVERY", ENGINE_RESTORE_LOG, { "log1.trn" }, ONLINE, AT_LOG1, false, false },
+	[LOG2] = { "RESTORE LOG", ENGINE_RESTORE_LOG, { "log2.trn" }, RESTORING, AT_LOG2, false, false },
+	[LOG2_READ] = { "RESTORE LOG WITH STANDBY", ENGINE_RESTORE_LOG, { "log2.trn" }, STANDBY, AT_LOG2, false, false },
+	[LOG2_STOP] = { "RESTORE LOG WITH STOPAT", ENGINE_RESTORE_LOG, { "log2.trn" }, RESTORING, AT_STOP, false, true },
+	[LOG2_STOP_UP] = { "RESTORE LOG WITH STOPAT, RECOVERY", ENGINE_RESTORE_LOG, { "log2.trn" }, ONLINE, AT_STOP, false, true },
+	[UP] = { "RESTORE DATABASE WITH RECOVERY, without a device", ENGINE_RESTORE_DATABASE, { NULL }, ONLINE, AT_LOG1, false, false },
+	[DROP] = { "DROP DATABASE", ENGINE_VERIFYONLY, { NULL }, ABSENT, NOTHING, false, false },
 };
 
 static size_t
@@ -223,7 +230,7 @@ restore_from(struct world *w, struct engine *e, const char *database, const stru
 		{ "Sales_log", at(w, talloc_asprintf(w->mem, "hosted/%s.ldf", database)) } };
 	struct engine_restore r = { .verb = s->verb, .database = s->verb <= ENGINE_RESTORE_LOG ? database : NULL, .devices = devices,
 		.n_devices = count(s->files), .file = position, .norecovery = s->life == RESTORING, .replace = s->replace,
-		.standby = s->life == STANDBY ? at(w, "undo") : NULL };
+		.standby = s->life == STANDBY ? at(w, "undo") : NULL, .stop_at = s->stops ? w->stop_at : NULL };
 
 	for (size_t i = 0; i < r.n_devices; i++)
 		devices[i] = at(w, s->files[i]);
@@ -313,6 +320,21 @@ must_take(struct world *w, struct engine *e, struct engine_backup b, const char 
 	assert_int_equal(back_up(w, e, &t), 0);
 }
 
+/* A time between what was committed before and what will be, half an hour from each. */
+static char *
+some_time_passes(struct world *w, struct engine *e)
+{
+	char text[32];
+	time_t then;
+	struct tm tm;
+
+	assert_true(engine_knob(e, "clock_offset_s", 1800));
+	then = (time_t)(engine_now_ms(e) / 1000);
+	assert_true(engine_knob(e, "clock_offset_s", 3600));
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", gmtime_r(&then, &tm));
+	return talloc_strdup(w->mem, text);
+}
+
 /* The source's life, with a backup at each stage's end; NOW is in none. */
 static void
 live(struct world *w)
@@ -335,6 +357,9 @@ live(struct world *w)
 	must_take(w, e, (struct engine_backup){ .log = true }, "log1.trn", NULL, NULL);
 	w->rows[AT_LOG1] = rows(w, e, "Sales");
 	insert(w, e, 400);
+	w->rows[AT_STOP] = rows(w, e, "Sales");
+	w->stop_at = some_time_passes(w, e);
+	insert(w, e, 450);
 	must_take(w, e, (struct engine_backup){ .log = true }, "log2.trn", NULL, NULL);
 	w->rows[AT_LOG2] = rows(w, e, "Sales");
 	insert(w, e, 500);
@@ -515,8 +540,9 @@ static bool
 is_made(struct act *a, enum life life, const char *stands, const char *are)
 {
 	const struct step *s = &steps[a->step];
+	const char *end = life == RESTORING ? (s->stops ? a->w->stop : last_lsn(a->w, s->files[0])) : "";
 
-	return life == s->life && (life == ABSENT || (life == RESTORING ? strcmp(stands, last_lsn(a->w, s->files[0])) == 0
+	return life == s->life && (life == ABSENT || (life == RESTORING ? strcmp(stands, end) == 0
 	                                                                : strcmp(are, a->w->rows[s->stage]) == 0));
 }
 
@@ -628,6 +654,23 @@ judge_restore(struct act *a)
 	return true;
 }
 
+/* Where STOPAT leaves roll forward is the engine's to say, within the log; the world is as before. */
+static void
+find_the_stop(struct world *w)
+{
+	struct engine *e;
+	struct lsn stop = { 0 }, begin = { 0 }, end = { 0 };
+
+	keep_as_ready(w);
+	assert_non_null(e = start(w, "hosted"));
+	assert_int_equal(do_step(w, e, "m1", LOG2_STOP), 0);
+	w->stop = redo(w, e, "m1");
+	talloc_free(e);
+	assert_true(lsn_parse(w->stop, &stop) && lsn_parse(last_lsn(w, "log1.trn"), &begin) && lsn_parse(last_lsn(w, "log2.trn"), &end));
+	assert_true(lsn_compare(begin, stop) < 0 && lsn_compare(stop, end) < 0);
+	make_anew(w);
+}
+
 static void
 restore_killed_anywhere(void **state)
 {
@@ -635,7 +678,7 @@ restore_killed_anywhere(void **state)
 		{ { END }, FULL }, { { END }, FULL_READ }, { { END }, FULL_UP }, { { END }, STRIPED }, { { END }, PACKED },
 		{ { FULL, LOG1, UP, END }, REPLACE }, { { FULL, END }, DIFF }, { { FULL, END }, LOG1 }, { { FULL, DIFF, END }, LOG1 },
 		{ { FULL, END }, LOG1_READ }, { { FULL, LOG1_READ, END }, LOG2_READ }, { { FULL, LOG1_READ, END }, LOG2 }, { { FULL, END }, LOG1_UP },
-		{ { FULL, LOG1, END }, UP }, { { FULL, LOG1_READ, END }, UP }, { { FULL, LOG1, END }, DROP }, { { FULL, LOG1, UP, END }, DROP },
+		{ { FULL, LOG1, END }, LOG2_STOP }, { { FULL, LOG1, END }, LOG2_STOP_UP }, { { FULL, LOG1, END }, UP }, { { FULL, LOG1_READ, END }, UP }, { { FULL, LOG1, END }, DROP }, { { FULL, LOG1, UP, END }, DROP },
 	};
 	struct world *w = *state;
 
@@ -653,9 +696,74 @@ restore_killed_anywhere(void **state)
 			a.history += steps[*b].files[0] != NULL;
 		}
 		talloc_free(e);
+		if (steps[a.step].stops)
+			find_the_stop(w);
 		try_points(&a);
 		make_anew(w);
 	}
+}
+
+/* ---- CREATE DATABASE ----------------------------------------------------------------------------------------------------- */
+
+static int
+create(struct world *w, struct engine *e)
+{
+	struct heard *h = listen_anew(w);
+
+	return engine_create(e, "Sales", &h->out) ? 0 : heard_error(h);
+}
+
+static bool
+play_create(struct act *a)
+{
+	struct engine *e = start(a->w, a->server);
+
+	return e != NULL && create(a->w, e) == 0;
+}
+
+/* There or not; then it lives as any other: it is written, backed up, restored and dropped. */
+static bool
+judge_create(struct act *a)
+{
+	struct world *w = a->w;
+	struct engine *e = start(w, a->server);
+	struct step copy = { "", ENGINE_RESTORE_DATABASE, { "new.bak" }, ONLINE, NOW, false, false };
+	enum life life = e == NULL ? ABSENT : life_of(w, e, "Sales");
+	int said;
+
+	if (e == NULL)
+		return false;
+	if (life != ABSENT && life != ONLINE)
+		return WRONG(w, "the state is %d", life);
+	said = create(w, e);
+	if (said != (life == ONLINE ? 1801 : 0))
+		return WRONG(w, "its state was %d, and CREATE says %d", life, said);
+	if (!change(w, e, "Sales", "CREATE TABLE dbo.ticket(id INTEGER PRIMARY KEY, subject NVARCHAR(100))", true) ||
+	    !change(w, e, "Sales", "INSERT INTO dbo.ticket VALUES(1, 'first')", false))
+		return WRONG(w, "what was created cannot be written, or was not empty");
+	if ((said = back_up(w, e, &takings[0])) != 0)
+		return WRONG(w, "its full backup fails with %d", said);
+	if ((said = restore_from(w, e, "m1", &copy, 1)) != 0)
+		return WRONG(w, "its backup is refused with %d", said);
+	if (strcmp(rows(w, e, "m1"), rows(w, e, "Sales")) != 0)
+		return WRONG(w, "its backup has other rows");
+	if ((said = drop(w, e, "m1")) != 0 || (said = drop(w, e, "Sales")) != 0)
+		return WRONG(w, "DROP is refused with %d", said);
+	return left_over(w, a->server)[0] == '\0' || WRONG(w, "after DROP the folder has%s", left_over(w, a->server));
+}
+
+static void
+create_killed_anywhere(void **state)
+{
+	struct world *w = *state;
+	struct act a = { .w = w, .says = "CREATE DATABASE", .server = "hosted", .play = play_create, .judge = judge_create };
+	struct engine *e;
+
+	shell(talloc_asprintf(w->mem, "rm -rf '%s'", at(w, "hosted")));
+	assert_non_null(e = start(w, "hosted"));
+	talloc_free(e);
+	try_points(&a);
+	make_anew(w);
 }
 
 /* ---- BACKUP ------------------------------------------------------------------------------------------------------------- */
@@ -694,7 +802,7 @@ restore_chain(struct world *w, struct engine *hosted, const char *database, cons
 static struct step
 step_of(const struct taking *t)
 {
-	struct step s = { t->says, t->b.log ? ENGINE_RESTORE_LOG : ENGINE_RESTORE_DATABASE, { NULL }, RESTORING, NOW, false };
+	struct step s = { t->says, t->b.log ? ENGINE_RESTORE_LOG : ENGINE_RESTORE_DATABASE, { NULL }, RESTORING, NOW, false, false };
 
 	memcpy(s.files, t->files, sizeof(s.files));
 	return s;
@@ -731,7 +839,7 @@ static bool
 earlier_set_is_kept(struct act *a, struct engine *hosted)
 {
 	struct world *w = a->w;
-	struct step s = { "", ENGINE_RESTORE_DATABASE, { a->taking->files[0] }, RESTORING, AT_FULL, false };
+	struct step s = { "", ENGINE_RESTORE_DATABASE, { a->taking->files[0] }, RESTORING, AT_FULL, false, false };
 	int said = a->taking->position == 1 ? 0 : restore_from(w, hosted, "earlier", &s, 1);
 
 	if (said != 0)
@@ -745,7 +853,7 @@ next_log_completes(struct act *a, struct engine *hosted, bool whole, const char 
 {
 	static const int chain[] = { FULL, LOG1, LOG2, END };
 	const char *database = "chain";
-	struct step killed = step_of(a->taking), next = { "", ENGINE_RESTORE_LOG, { "next.trn" }, RESTORING, NOW, false };
+	struct step killed = step_of(a->taking), next = { "", ENGINE_RESTORE_LOG, { "next.trn" }, RESTORING, NOW, false, false };
 	struct world *w = a->w;
 	int said;
 
@@ -764,7 +872,7 @@ next_differential_fits(struct act *a, struct engine *hosted, bool whole, const c
 {
 	struct world *w = a->w;
 	struct step full = a->taking->b.log || a->taking->b.differential || !whole ? steps[FULL] : step_of(a->taking);
-	struct step next = { "", ENGINE_RESTORE_DATABASE, { "next.bak" }, RESTORING, NOW, false };
+	struct step next = { "", ENGINE_RESTORE_DATABASE, { "next.bak" }, RESTORING, NOW, false, false };
 	int said = restore_from(w, hosted, "base", &full, full.files[0] == steps[FULL].files[0] ? 1 : a->taking->position);
 
 	if (said == 0 && (said = restore_from(w, hosted, "base", &next, 1)) == 3136 && (said = do_step(w, hosted, "base", FULL)) == 0)
@@ -868,6 +976,8 @@ becomes(struct world *w, struct engine *e, const char *sql, const char *wanted)
 }
 
 #define SEEDING "SELECT current_state FROM sys.dm_hadr_automatic_seeding"
+#define ROLE "SELECT role_desc FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1"
+#define MEMBER "SELECT database_name FROM sys.availability_databases_cluster"
 
 /* Both servers live in one process and die together. */
 static bool
@@ -878,13 +988,13 @@ play_seeding(struct act *a)
 	return primary != NULL && secondary != NULL && add_to_group(a->w, primary) && becomes(a->w, secondary, SEEDING, "COMPLETED");
 }
 
-/* The secondary comes to the rows that the primary has. */
+/* The secondary comes to the rows that the primary has. id: of a row that is not there yet. */
 static bool
-follows(struct world *w, struct engine *primary, struct engine *secondary)
+follows(struct world *w, struct engine *primary, struct engine *secondary, int id)
 {
 	const char *wanted;
 
-	if (!change(w, primary, "Sales", "INSERT INTO dbo.ticket VALUES(8, 'in the group', '')", false))
+	if (!change(w, primary, "Sales", talloc_asprintf(w->mem, "INSERT INTO dbo.ticket VALUES(%d, 'in the group', '')", id), false))
 		return WRONG(w, "the primary cannot be written");
 	wanted = rows(w, primary, "Sales");
 	for (int ms = 0; strcmp(rows(w, secondary, "Sales"), wanted) != 0; ms += 10) {
@@ -896,13 +1006,20 @@ follows(struct world *w, struct engine *primary, struct engine *secondary)
 }
 
 static bool
-leaves_nothing(struct world *w, struct engine *primary, struct engine *secondary)
+remove_from_group(struct world *w, struct engine *primary)
 {
 	struct heard *h = listen_anew(w);
+
+	return engine_ag_do(primary, "ag", ENGINE_AG_REMOVE, "Sales", NULL, &h->out) || WRONG(w, "REMOVE DATABASE is refused with %d", heard_error(h));
+}
+
+static bool
+leaves_nothing(struct world *w, struct engine *primary, struct engine *secondary)
+{
 	int said = 3752;
 
-	if (!engine_ag_do(primary, "ag", ENGINE_AG_REMOVE, "Sales", NULL, &h->out))
-		return WRONG(w, "REMOVE DATABASE is refused with %d", heard_error(h));
+	if (!remove_from_group(w, primary))
+		return false;
 	/* The secondary hears of it when it next looks. */
 	for (int ms = 0; said == 3752 && ms < PATIENCE_MS; ms += 10, usleep(10000))
 		said = drop(w, secondary, "Sales");
@@ -922,18 +1039,92 @@ judge_seeding(struct act *a)
 		return false;
 	if (life_of(w, primary, "Sales") != ONLINE || strcmp(rows(w, primary, "Sales"), w->rows[NOW]) != 0)
 		return WRONG(w, "the primary is not what it was");
-	if (ask(w, primary, "SELECT database_name FROM sys.availability_databases_cluster")[0] == '\0' &&
-	    !add_to_group(w, primary))
+	if (ask(w, primary, MEMBER)[0] == '\0' && !add_to_group(w, primary))
 		return false;
-	return becomes(w, secondary, SEEDING, "COMPLETED") && follows(w, primary, secondary) && leaves_nothing(w, primary, secondary);
+	return becomes(w, secondary, SEEDING, "COMPLETED") && follows(w, primary, secondary, 8) && leaves_nothing(w, primary, secondary);
+}
+
+/* The primary's rows are all there, whatever was being done to its group. */
+static bool
+primary_is_whole(struct world *w, struct engine *primary)
+{
+	for (int ms = 0; life_of(w, primary, "Sales") != ONLINE; ms += 10) {
+		if (ms > PATIENCE_MS)
+			return WRONG(w, "the primary's state is %d", life_of(w, primary, "Sales"));
+		usleep(10000);
+	}
+	return strcmp(rows(w, primary, "Sales"), w->rows[NOW]) == 0 || WRONG(w, "the primary's rows are others");
+}
+
+static bool
+play_removal(struct act *a)
+{
+	struct engine *primary = start(a->w, "onprem"), *secondary = start(a->w, "hosted");
+
+	return primary != NULL && secondary != NULL && remove_from_group(a->w, primary);
+}
+
+/* In the group or out of it; once it is out it can come in again, from where the secondary stands. */
+static bool
+judge_removal(struct act *a)
+{
+	struct world *w = a->w;
+	struct engine *primary = start(w, "onprem"), *secondary = start(w, "hosted");
+
+	if (primary == NULL || secondary == NULL || !primary_is_whole(w, primary))
+		return false;
+	if (life_of(w, secondary, "Sales") != RESTORING)
+		return WRONG(w, "the secondary's state is %d", life_of(w, secondary, "Sales"));
+	if (ask(w, primary, MEMBER)[0] != '\0' && !remove_from_group(w, primary))
+		return false;
+	return add_to_group(w, primary) && becomes(w, secondary, SEEDING, "COMPLETED") && follows(w, primary, secondary, 8) &&
+	       leaves_nothing(w, primary, secondary);
+}
+
+static bool
+fail_over_to(struct world *w, struct engine *e)
+{
+	struct heard *h = listen_anew(w);
+
+	return engine_ag_do(e, "ag", ENGINE_AG_FAILOVER, NULL, NULL, &h->out) || WRONG(w, "FAILOVER is refused with %d", heard_error(h));
+}
+
+static bool
+play_failover(struct act *a)
+{
+	struct engine *primary = start(a->w, "onprem"), *secondary = start(a->w, "hosted");
+
+	return primary != NULL && secondary != NULL && fail_over_to(a->w, secondary);
+}
+
+static bool
+judge_failover(struct act *a)
+{
+	struct world *w = a->w;
+	struct engine *onprem = start(w, "onprem"), *hosted = start(w, "hosted"), *primary, *secondary;
+	bool moved;
+
+	if (onprem == NULL || hosted == NULL)
+		return false;
+	moved = strcmp(ask(w, hosted, ROLE), "PRIMARY") == 0;
+	if (strcmp(ask(w, moved ? onprem : hosted, ROLE), "SECONDARY") != 0 || strcmp(ask(w, moved ? hosted : onprem, ROLE), "PRIMARY") != 0)
+		return WRONG(w, "onprem is %s and hosted is %s", ask(w, onprem, ROLE), ask(w, hosted, ROLE));
+	primary = moved ? hosted : onprem;
+	secondary = moved ? onprem : hosted;
+	return primary_is_whole(w, primary) && follows(w, primary, secondary, 8) && fail_over_to(w, secondary) && follows(w, secondary, primary, 9) &&
+	       leaves_nothing(w, secondary, primary);
 }
 
 static void
-seeding_killed_anywhere(void **state)
+group_killed_anywhere(void **state)
 {
 	static const struct engine_replica replicas[] = { { "onprem", "TCP://onprem:5022", true, true, true }, { "hosted", "TCP://hosted:5022", true, true, true } };
 	struct world *w = *state;
-	struct act a = { .w = w, .says = "ADD DATABASE, seeding", .server = "hosted", .play = play_seeding, .judge = judge_seeding, .has_threads = true };
+	struct act seeding = { .w = w, .says = "ADD DATABASE, seeding", .server = "hosted", .play = play_seeding, .judge = judge_seeding, .has_threads = true };
+	struct act others[] = {
+		{ .w = w, .says = "REMOVE DATABASE", .server = "hosted", .play = play_removal, .judge = judge_removal, .has_threads = true },
+		{ .w = w, .says = "FAILOVER", .server = "hosted", .play = play_failover, .judge = judge_failover, .has_threads = true },
+	};
 	struct engine *primary = start(w, "onprem"), *secondary;
 	struct heard *h = listen_anew(w);
 
@@ -945,7 +1136,17 @@ seeding_killed_anywhere(void **state)
 	assert_true(engine_ag_do(secondary, "ag", ENGINE_AG_GRANT, NULL, NULL, &h->out));
 	talloc_free(secondary);
 	talloc_free(primary);
-	try_points(&a);
+	try_points(&seeding);
+	make_anew(w);
+	assert_non_null(primary = start(w, "onprem"));
+	assert_non_null(secondary = start(w, "hosted"));
+	assert_true(add_to_group(w, primary) && becomes(w, secondary, SEEDING, "COMPLETED"));
+	talloc_free(secondary);
+	talloc_free(primary);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		try_points(&others[i]);
+		make_anew(w);
+	}
 }
 
 static void
@@ -963,7 +1164,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(restore_killed_anywhere),
 		cmocka_unit_test(backup_killed_anywhere),
-		cmocka_unit_test(seeding_killed_anywhere),
+		cmocka_unit_test(create_killed_anywhere),
+		cmocka_unit_test(group_killed_anywhere),
 		cmocka_unit_test(points_were_met),
 	};
 
