@@ -213,6 +213,17 @@ name_files(struct engine *e, const struct db_row *row)
 		" (CAST(?1 AS INT), 2, 'L', ?2 || '_log', ?3 || '/' || ?1 || '_log.ldf')", id, row->name, e->dir);
 }
 
+/* Roll forward goes on behind what is in the copy, also when the group lets it go before anything followed. */
+static bool
+stand_at_its_end(struct engine *e, struct db_row *row)
+{
+	sqlite3 *db = file_open(db_path(e, row, row->id, ".sqlite"), false);
+	bool good = db != NULL && log_next(db, &row->redo);
+
+	sqlite3_close(db);
+	return good && db_save(e, row);
+}
+
 /* The seeded copy: a row of our own, RESTORING and in the group, with the primary's database in it. */
 static bool
 take_copy(struct engine *e, TALLOC_CTX *mem, const struct db_row *theirs, const char *file, const char *group)
@@ -229,7 +240,7 @@ take_copy(struct engine *e, TALLOC_CTX *mem, const struct db_row *theirs, const 
 	row->redo_fork = row->fork;
 	run_sql(e->meta, "BEGIN IMMEDIATE");
 	good = from != NULL && db_save(e, row) && (row = db_load(e, mem, theirs->name)) != NULL && name_files(e, row) &&
-	       copy_database(from, db_path(e, mem, row->id, ".sqlite"));
+	       copy_database(from, db_path(e, mem, row->id, ".sqlite")) && stand_at_its_end(e, row);
 	good = end_sql(e->meta, good);
 	sqlite3_close(from);
 	return good;
