@@ -30,4 +30,17 @@ wait_for() {
 		nap 0.1
 	done
 }
+# ask_postgres: from here on pg SQL asks the stack's Postgres, through one psql for all questions: some are asked ten times a
+# second. To be said again when Postgres was away.
+ask_postgres() {
+	[ -z "${PG_PID:-}" ] || { kill "$PG_PID"; wait "$PG_PID"; } 2>/dev/null
+	coproc PG { PGPASSFILE=$STACK/secrets/pgpass psql -qAtX -h 127.0.0.1 -p "$PGPORT" -U landfall_owner -d landfall 2>&1; }
+	exec 7>&"${PG[1]}" 8<&"${PG[0]}"
+	pg "set search_path = landfall"
+}
+pg() {
+	local line
+	printf '%s;\n\\echo the-end\n' "$1" >&7
+	while IFS= read -r -t 60 line <&8 && [ "$line" != the-end ]; do printf '%s\n' "$line"; done
+}
 finish() { exit $BAD; }

@@ -68,7 +68,7 @@ was_ordered_to_fail(struct work *w, int now)
 	return true;
 }
 
-static void
+void
 tell_percent(struct work *w, int now)
 {
 	long step = knob(w->e, KNOB_PERCENT_STEP) > 0 ? knob(w->e, KNOB_PERCENT_STEP) : w->r->stats;

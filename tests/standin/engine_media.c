@@ -387,6 +387,8 @@ verify_only(struct work *w)
 {
 	if (!media_is_complete(w) || !choose_set(w) || !version_fits(w) || !has_checksums(w) || !is_sound(w))
 		return false;
+	/* All at once: the devices were read to their ends to find the set. */
+	tell_percent(w, 100);
 	say(w->out, 3262, 1, 0, "The backup set on file %d is valid.", w->set->position);
 	return true;
 }

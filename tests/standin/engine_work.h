@@ -60,6 +60,7 @@ bool write_pages(struct work *w, bool is_overlay);
 bool take_out_image(struct work *w, bool with_diff);
 bool feed_devices(struct work *w, const struct bak_sink *sink);
 void pause_ms(struct work *w, long ms);
+void tell_percent(struct work *w, int now); /* 3211, as STATS asks for it */
 
 /* Where roll forward ended: its LSN, the newest commit's time, and whether a stop was reached. */
 struct rolled {

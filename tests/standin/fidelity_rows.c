@@ -69,6 +69,7 @@ static const struct fidelity_row rows[] = {
 	{ "a log after STANDBY", { "RESTORE DATABASE [#m1] FROM DISK = N'$/full.bak' WITH STANDBY = N'$/undo', " MOVED("Sales") },
 	  LOG("log1.trn"), "I4035.1 D1:236 I4035.1 D1:236 I3014.1 D0:236", NULL },
 	{ "VERIFYONLY", { 0 }, "RESTORE VERIFYONLY FROM DISK = N'$/full.bak'", "I3262.1 D0:377", "The backup set on file 1 is valid." },
+	{ "VERIFYONLY with STATS", { 0 }, "RESTORE VERIFYONLY FROM DISK = N'$/full.bak' WITH STATS = 50", "I3211.1 D1:377 I3211.1 D1:377 I3262.1 D0:377", NULL },
 	{ "HEADERONLY", { 0 }, "RESTORE HEADERONLY FROM DISK = N'$/two.bak'", "C% R2 D17:230 D0:250", NULL },
 	{ "FILELISTONLY", { 0 }, "RESTORE FILELISTONLY FROM DISK = N'$/full.bak'", "C22 R2 D17:230 D0:376", NULL },
 	{ "FILELISTONLY of a lone stripe", { 0 }, "RESTORE FILELISTONLY FROM DISK = N'$/s2.bak'", "C22 R2 D17:230 D0:376", NULL },
@@ -89,6 +90,10 @@ static const struct fidelity_row rows[] = {
 	{ "the other was sent out", { INTO("full.bak", "Sales"), RECOVER, "inside:#m1", "ALTER DATABASE [#m1] SET SINGLE_USER WITH ROLLBACK IMMEDIATE" },
 	  "RESTORE DATABASE [#m1] FROM DISK = N'$/full.bak' WITH REPLACE, NORECOVERY, " MOVED("Sales"), COPIED, NULL },
 	{ "tempdb", { 0 }, "RESTORE DATABASE [tempdb] FROM DISK = N'$/full.bak'", REFUSED("E3147.1.16"), NULL },
+	{ "master", { 0 }, "RESTORE DATABASE [master] FROM DISK = N'$/full.bak'", REFUSED("E3108.1.16"), NULL },
+	{ "CONTINUE_AFTER_ERROR is not for us", { 0 }, "RESTORE DATABASE [#m1] FROM DISK = N'$/full.bak' WITH CONTINUE_AFTER_ERROR, NORECOVERY", "E155.1.15 D2:253", NULL },
+	{ "nor is one file of several", { 0 }, "RESTORE DATABASE [#m1] FILE = N'#Sales' FROM DISK = N'$/full.bak' WITH NORECOVERY", "E102.1.15 D2:253", NULL },
+	{ "nor a page", { 0 }, "RESTORE DATABASE [#m1] PAGE = N'1:57' FROM DISK = N'$/full.bak' WITH NORECOVERY", "E102.1.15 D2:253", NULL },
 	{ "PARTIAL is not for us", { 0 }, "RESTORE DATABASE [#m1] FROM DISK = N'$/full.bak' WITH PARTIAL, NORECOVERY", "E155.1.15 D2:253", NULL },
 
 	/* ---- devices ---- */
@@ -200,6 +205,13 @@ static const struct fidelity_row rows[] = {
 	{ "BACKUP and no space", { "CREATE DATABASE [#m1]", "knob:free_kb 1" }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak' WITH INIT", "E3202.1.16 E3013.1.16 D2:228", NULL },
 	{ "BACKUP", { "CREATE DATABASE [#m1]" }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak' WITH INIT", "I4035.1 D1:228 I4035.1 D1:228 I3014.1 D0:228", NULL },
 
+	{ "BACKUP WITH STATS", { "CREATE DATABASE [#m1]" }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak' WITH INIT, STATS = 50",
+	  "I3211.1 D1:228 I3211.1 D1:228 I4035.1 D1:228 I4035.1 D1:228 I3014.1 D0:228", NULL },
+	{ "BACKUP LOG WITH STATS", { "CREATE DATABASE [#m1]", "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak' WITH INIT" },
+	  "BACKUP LOG [#m1] TO DISK = N'$/x.trn' WITH INIT, STATS = 100", "I3211.1 D1:235 I4035.1 D1:235 I3014.1 D0:235", NULL },
+	{ "BACKUP that is refused halfway", { "CREATE DATABASE [#m1]", "knob:fail_backup 3271" }, "BACKUP DATABASE [#m1] TO DISK = N'$/x.bak' WITH INIT",
+	  "E3271.1.16 E3013.1.16 D2:228", NULL },
+
 	/* ---- ordered, in the catalogue's words ---- */
 	{ "ordered at once", { "knob:fail_number 3271" }, INTO("full.bak", "Sales"), REFUSED("E3271.1.16"), "A nonrecoverable I/O error occurred on file \"$/full.bak:\"" },
 	{ "the deadlock's victim", { "knob:fail_number 1205" }, INTO("full.bak", "Sales"), REFUSED("E1205.51.13"), "Transaction (Process ID 60) was deadlocked on lock "
@@ -213,6 +225,25 @@ static const struct fidelity_row rows[] = {
 	{ "a share that went away", { "knob:fail_number 3203" }, INTO("full.bak", "Sales"), REFUSED("E3203.1.16"), NULL },
 	{ "in an availability group", { "knob:fail_number 3104" }, INTO("full.bak", "Sales"), REFUSED("E3104.1.16"), NULL },
 	{ "damage", { "knob:fail_number 3189" }, INTO("full.bak", "Sales"), REFUSED("E3189.1.16"), NULL },
+	{ "while it recovers", { "knob:fail_number 922" }, INTO("full.bak", "Sales"), REFUSED("E922.1.14"), "Database '#m1' is being recovered. Waiting until recovery is finished." },
+	{ "of what is suspect", { "knob:fail_number 926" }, INTO("full.bak", "Sales"), REFUSED("E926.1.14"), "Database '#m1' cannot be opened. It has been marked SUSPECT by recovery." },
+	{ "of what is offline", { "knob:fail_number 942" }, INTO("full.bak", "Sales"), REFUSED("E942.4.14"), "Database '#m1' cannot be opened because it is offline." },
+	{ "of what has lost its files", { "knob:fail_number 945" }, INTO("full.bak", "Sales"), REFUSED("E945.2.16"), NULL },
+	{ "on a secondary", { "knob:fail_number 3059" }, INTO("full.bak", "Sales"), REFUSED("E3059.1.16"), NULL },
+	{ "another recovery path", { "knob:fail_number 3116" }, INTO("full.bak", "Sales"), REFUSED("E3116.1.16"), NULL },
+	{ "files that were added since", { "knob:fail_number 3155" }, INTO("full.bak", "Sales"), REFUSED("E3155.1.16"), NULL },
+	{ "a damaged log", { "knob:fail_number 3163" }, INTO("full.bak", "Sales"), REFUSED("E3163.1.16"), NULL },
+	{ "a suspect database's log", { INTO("full.bak", "Sales"), "knob:fail_number 3185" }, LOG("log1.trn"), LOG_REFUSED("E3185.1.16"), NULL },
+	{ "a disk that is full", { "knob:fail_number 3202" }, INTO("full.bak", "Sales"), REFUSED("E3202.1.16"), "Write on \"$/full.bak\" failed: 112(" },
+	{ "aborted", { "knob:fail_number 3204" }, INTO("full.bak", "Sales"), REFUSED("E3204.1.16"), "The backup or restore was aborted." },
+	{ "a file that was not made", { "knob:fail_number 3283" }, INTO("full.bak", "Sales"), REFUSED("E3283.1.16"), NULL },
+	{ "the log broken off", { INTO("full.bak", "Sales"), "knob:fail_number 4319" }, LOG("log1.trn"), LOG_REFUSED("E4319.3.16"), "A previous restore operation was "
+	  "interrupted and did not complete processing on file " },
+	{ "a log that is full", { "knob:fail_number 9002" }, INTO("full.bak", "Sales"), REFUSED("E9002.4.17"), NULL },
+	{ "files of different times", { INTO("full.bak", "Sales"), "knob:fail_recovery 4331" }, RECOVER, REFUSED("E4331.1.16"), NULL },
+	{ "recovery without the log", { INTO("full.bak", "Sales"), "knob:fail_recovery 4333" }, RECOVER, REFUSED("E4333.1.16"), NULL },
+	{ "recovery broken off", { INTO("full.bak", "Sales"), "knob:fail_recovery 4347" }, RECOVER, REFUSED("E4347.1.16"), "The current restore sequence was previously "
+	  "interrupted during the transition to the online state." },
 	{ "recovery that fails", { INTO("full.bak", "Sales"), "knob:fail_recovery 3167" }, RECOVER, REFUSED("E3167.1.16"), NULL },
 };
 
@@ -220,6 +251,11 @@ static const struct fidelity_row rows[] = {
 
 static const struct { const char *row, *why; } only_standin[] = {
 	{ "tempdb", "it names a database that is not the test's own" },
+	{ "master", "it names a database that is not the test's own" },
+	{ "CONTINUE_AFTER_ERROR is not for us", "SQL Server obeys it" },
+	{ "nor is one file of several", "SQL Server obeys it" },
+	{ "nor a page", "SQL Server obeys it" },
+	{ "PARTIAL is not for us", "SQL Server obeys it" },
 	{ "encrypted: not even the header", "its file is made by hand and not by BACKUP WITH ENCRYPTION" },
 	{ "from a newer server", "it takes a backup of another release" },
 	{ "STANDBY of an older server's", "it takes a backup of another release" },
