@@ -144,16 +144,18 @@ deps:
 	@deploy/install-deps
 
 # Everything below goes through sub-makes, because a fresh machine has no pkg-config until deps has run.
+# They build on all cores, unless they were told how many.
+CORES = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps
-	@+$(MAKE) --no-print-directory WERROR=1 all tests
+	@+$(MAKE) $(CORES) --no-print-directory WERROR=1 all tests
 	@B=$(B) tests/run
 
 test-long: deps
-	@+$(MAKE) --no-print-directory WERROR=1 all tests
+	@+$(MAKE) $(CORES) --no-print-directory WERROR=1 all tests
 	@B=$(B) LONG=1 tests/run
 
 asan: deps
-	@+$(MAKE) --no-print-directory VARIANT=asan WERROR=1 all tests
+	@+$(MAKE) $(CORES) --no-print-directory VARIANT=asan WERROR=1 all tests
 	@B=$(abspath build/asan) tests/run
 
 unit: tests

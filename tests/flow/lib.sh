@@ -23,11 +23,14 @@ exec {NOBODY}<> <(:)
 nap() { read -r -t "$1" -u $NOBODY || true; }
 # wait_for SECONDS COMMAND…: tried until it succeeds.
 wait_for() {
-	local until=$((SECONDS + $1))
+	local until=$((SECONDS + $1)) asked us
 	shift
-	until "$@" >/dev/null 2>&1; do
+	while asked=${EPOCHREALTIME/[.,]/}; ! "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || return 1
-		nap 0.1
+		# As long as the question took, so that asking leaves time to what is waited for.
+		us=$((${EPOCHREALTIME/[.,]/} - asked))
+		printf -v us 0.%06d $((us < 50000 ? 50000 : us > 900000 ? 900000 : us))
+		nap $us
 	done
 }
 # ask_postgres: from here on pg SQL asks the stack's Postgres, through one psql for all questions: some are asked ten times a
