@@ -27,9 +27,9 @@ wait_for() {
 	shift
 	while asked=${EPOCHREALTIME/[.,]/}; ! "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || return 1
-		# As long as the question took, so that asking leaves time to what is waited for.
-		us=$((${EPOCHREALTIME/[.,]/} - asked))
-		printf -v us 0.%06d $((us < 50000 ? 50000 : us > 900000 ? 900000 : us))
+		# Twice as long as the question took, so that asking leaves time to what is waited for.
+		us=$((2 * (${EPOCHREALTIME/[.,]/} - asked)))
+		printf -v us 0.%06d $((us < 100000 ? 100000 : us > 900000 ? 900000 : us))
 		nap $us
 	done
 }
