@@ -572,7 +572,7 @@ stands(const struct lane *lane)
 	return lane->seen.exists && !lsn_is_null(lane->seen.redo);
 }
 
-/* Once per visit, at its first replica. What stands and has something to restore is not made to wait for questions. */
+/* Once per visit, at its first replica, and at the first that begins anew. What stands and has something to restore is not made to wait for questions. */
 static bool
 decide(struct preflight *p, struct db *db, const struct lane *lane, const struct plan *todo, struct err *err)
 {
@@ -580,6 +580,7 @@ decide(struct preflight *p, struct db *db, const struct lane *lane, const struct
 	struct preflight_last last;
 
 	p->decided = true;
+	p->of_standing = begun;
 	if (begun && has_steps && p->waits == NULL)
 		return true;
 	if (!ask_preflight_last(db, lane->run.id, &last, err))
@@ -588,6 +589,7 @@ decide(struct preflight *p, struct db *db, const struct lane *lane, const struct
 	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != (int64_t)lane->chain->n_parts));
 	if (!p->due)
 		return true;
+	json_decref(p->facts);
 	p->facts = ask_preflight_facts(db, &lane->run, has_steps ? ids_of(p->mem, todo) : "{}", err);
 	/* Before anything has begun there is nothing to judge while no header is known. */
 	p->due = p->facts != NULL && (begun || json_array_size(json_object_get(p->facts, "backups")) > 0);
@@ -605,7 +607,8 @@ preflight_visit(struct preflight *p, struct db *db, struct lane *lane, struct ms
 			return false;
 	}
 	lane->compared = &p->compared;
-	if (!p->decided && !decide(p, db, lane, todo, err))
+	/* A replica that begins anew beside others that stand is asked before it does. */
+	if ((!p->decided || (p->of_standing && !p->due && !stands(lane))) && !decide(p, db, lane, todo, err))
 		return false;
 	if (!p->due)
 		return true;

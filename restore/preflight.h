@@ -19,6 +19,7 @@ struct preflight {
 	TALLOC_CTX *mem;
 	json_t *facts;
 	bool decided, due, compares;      /* compares: a replica has compared already */
+	bool of_standing;                 /* decided at a replica that has something already */
 	struct preflight_compared compared;
 	char *stops;                      /* a difference that is for a person */
 	char *waits;                      /* why nothing may be restored yet */
