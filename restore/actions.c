@@ -165,7 +165,7 @@ do_drop(struct asked *a, struct err *err)
 	if (doing.running)
 		return refuse(a, NOT_READY, "a statement is running; it ends first (or migration cancel --now breaks it off)");
 	if (!second_person(a, &waits, err) || waits)
-		return waits;
+		return a->refusal != NULL;
 	return ask_drop(a->db, a->run->id, "drop", a->action->asked_by, talloc_asprintf(a->mem, "dropped by %s", a->action->asked_by), false, err) &&
 	       done(a, talloc_asprintf(a->mem, "%s is thrown away on every replica; the run stays stopped", a->run->target_database));
 }
@@ -206,7 +206,7 @@ do_backout(struct asked *a, struct err *err)
 	if (!ask_backout_facts(a->db, a->mem, a->run->id, &facts, err))
 		return false;
 	if (facts.recovered && (!second_person(a, &waits, err) || waits))
-		return waits;
+		return a->refusal != NULL;
 	facts.reason = arg(a, "reason");
 	facts.by = a->action->asked_by;
 	sheet = run_sheet(&facts);
@@ -330,7 +330,7 @@ do_recover(struct asked *a, struct err *err)
 	if (why != NULL)
 		return refuse(a, NOT_READY, why);
 	if (!second_person(a, &waits, err) || waits)
-		return waits;
+		return a->refusal != NULL;
 	return ask_recover(a->db, a->run->id, err) && done(a, "RECOVERY begins");
 }
 
@@ -345,9 +345,9 @@ do_retry(struct asked *a, struct err *err)
 		return done(a, "what the cluster refused is asked again");
 	if (!failed && !a->run->cancelled)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
-	if (a->run->cancelled && (!do_release(a, err) || !failed))
-		return a->said != NULL;
-	return ask_retry(a->db, a->run->id, err) && done(a, "tried again");
+	if (a->run->cancelled && !do_release(a, err))
+		return false;
+	return !failed || (ask_retry(a->db, a->run->id, err) && done(a, "tried again"));
 }
 
 static bool
