@@ -124,10 +124,11 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 	if (!DB_ASK(db, mem, &r, err,
 		/*
 		 * Who waits for a slot where there is none is left out before anything is sorted or limited, so that a cluster that is
-		 * full keeps nobody else waiting. Each probe reads the front of an index. More are looked at than are taken, because
+		 * full keeps nobody else waiting; a slot counts as taken while somebody is on his way to ask for it. Each probe reads the front of an index. More are looked at than are taken, because
 		 * other workers lock theirs at this moment; nothing is locked but the one that is taken.
 		 */
-		"with held as (select h.cluster, count(*) n from run h where h.has_slot and h.lease_until > now() and h.cluster = any($2::text[]) group by 1),"
+		"with held as (select h.cluster, count(*) n from run h where (h.has_slot or h.wants_slot) and h.lease_until > now()"
+		"  and h.cluster = any($2::text[]) group by 1),"
 		" room as (select c.name, c.slots - coalesce(h.n, 0) urgent, c.slots - (c.slots > 1)::int - coalesce(h.n, 0) usual"
 		"  from cluster c left join held h on h.cluster = c.name where c.name = any($2::text[])),"
 		" full_volumes as (select coalesce(array_agg(v), '{}') list from (select v from run h join cluster c on c.name = h.cluster, unnest(h.volumes) v"

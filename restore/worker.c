@@ -37,17 +37,26 @@ struct visit {
 	struct preflight preflight;
 };
 
-/* Whose turn it is: the first lane's that says so, and a gap is the customer's. */
+/* Whose turn it is: the first lane's that says so; a gap, a first full and the tail are the customer's. */
 static const char *
 waits_on(const struct visit *v)
 {
+	bool cutover = strcmp(v->run.state, "cutover") == 0;
+
+	if (v->run.hold != NULL)
+		return WAITS_ON_OPERATOR;
 	for (size_t i = 0; i < v->n; i++)
 		if (v->lanes[i].waits_on != NULL && strcmp(v->lanes[i].waits_on, WAITS_ON_OPERATOR) == 0)
 			return WAITS_ON_OPERATOR;
 	for (size_t i = 0; i < v->n; i++)
 		if (v->lanes[i].waits_on != NULL)
 			return v->lanes[i].waits_on;
-	return v->gap != NULL ? WAITS_ON_CUSTOMER : NULL;
+	if (v->chain == NULL)
+		return NULL;
+	if (v->gap != NULL || v->chain->n == 0 || (cutover && v->run.tail_set == 0) ||
+	    (strcmp(v->run.state, "waiting") == 0 && !v->has_steps && v->trouble == NULL))
+		return WAITS_ON_CUSTOMER;
+	return cutover && !v->has_steps && v->trouble == NULL ? WAITS_ON_OPERATOR : NULL;
 }
 
 static void
@@ -55,7 +64,8 @@ give_back(struct visit *v, const char *why, bool in_line, int again_ms)
 {
 	struct err err = { 0 };
 
-	if (!ask_release(v->db, &v->run, why, why == NULL ? NULL : waits_on(v), in_line, again_ms, &err))
+	/* A line moves by itself. */
+	if (!ask_release(v->db, &v->run, why, why == NULL || in_line ? NULL : waits_on(v), in_line, again_ms, &err))
 		log_warning("a run could not be given back", "migration", v->run.migration, "error", err.text, NULL);
 }
 
