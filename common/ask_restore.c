@@ -66,9 +66,6 @@ ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err 
 	              worker, runs);
 }
 
-/* Any number that no other program of the installation uses: "LFvo". */
-#define VOLUMES_LOCK "1279686255"
-
 /* ---- runs ------------------------------------------------------------------------------------------------- */
 
 /* How long a run keeps its slot, from statement to statement, while others wait. */
@@ -112,42 +109,14 @@ read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *ru
 	lsn_parse(rows_is_null(r, i, 21) ? NULL : rows_text(r, i, 21), &run->void_until);
 }
 
-/* So many workers may claim at the same moment and each finds one. */
-#define AT_ONCE "100"
-
 bool
 ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *clusters, struct restore_run *run, bool *got, struct err *err)
 {
 	struct rows *r = NULL;
 
 	*got = false;
-	if (!DB_ASK(db, mem, &r, err,
-		/*
-		 * Who waits for a slot where there is none is left out before anything is sorted or limited, so that a cluster that is
-		 * full keeps nobody else waiting; a slot counts as taken while somebody is on his way to ask for it. Each probe reads the front of an index. More are looked at than are taken, because
-		 * other workers lock theirs at this moment; nothing is locked but the one that is taken.
-		 */
-		"with held as (select h.cluster, count(*) n from run h where (h.has_slot or h.wants_slot) and h.lease_until > now()"
-		"  and h.cluster = any($2::text[]) group by 1),"
-		" room as (select c.name, c.slots - coalesce(h.n, 0) urgent, c.slots - (c.slots > 1)::int - coalesce(h.n, 0) usual"
-		"  from cluster c left join held h on h.cluster = c.name where c.name = any($2::text[])),"
-		" full_volumes as (select coalesce(array_agg(v), '{}') list from (select v from run h join cluster c on c.name = h.cluster, unnest(h.volumes) v"
-		"  where h.has_slot and h.lease_until > now() and c.volume_slots > 0 group by v having count(*) >= min(c.volume_slots)) x),"
-		" due as (select d.id, d.place from room f cross join lateral ("
-		"   (select r.id, r.queue_at place from run r where r.cluster = f.name and not r.wants_slot and r.lease_until is null"
-		"     and r.queue_class is not null and r.next_try <= now() order by r.queue_at limit " AT_ONCE ")"
-		"   union all (select r.id, r.queue_at from run r where r.cluster = f.name and r.wants_slot and r.lease_until is null"
-		"     and r.queue_class is not null and r.next_try <= now() and f.urgent > 0"
-		"     and r.queue_at < case when f.usual > 0 then timestamptz 'infinity' else " ONLY_CUTOVERS " end"
-		"     and (r.wants_volumes is null or not r.wants_volumes && (select list from full_volumes)) order by r.queue_at limit " AT_ONCE ")"
-		/* Left behind by a worker that died. */
-		"   union all (select r.id, r.lease_until + queue_delay(r.queue_class) from run r where r.lease_until < now() and r.cluster = f.name"
-		"     and r.queue_class is not null order by r.lease_until limit " AT_ONCE ")) d order by d.place limit " AT_ONCE "),"
-		" one as (select r.id from due d join run r on r.id = d.id where r.queue_class is not null"
-		"   and (r.lease_until < now() or (r.lease_until is null and r.next_try <= now())) order by d.place limit 1 for update of r skip locked),"
-		" taken as (update run r set worker = $1, lease_token = r.lease_token + 1, lease_until = now() + interval '15 s', has_slot = false,"
-		"   next_try = 'infinity' from one where r.id = one.id returning r.*)"
-		" select " RUN_COLUMNS " from taken r join migration m on m.id = r.migration", worker, clusters))
+	/* The order and its reasons stand in the schema, where Postgres keeps the plan of the statement. */
+	if (!DB_ASK(db, mem, &r, err, "select " RUN_COLUMNS " from claim_run($1, $2::text[]) r join migration m on m.id = r.migration", worker, clusters))
 		return false;
 	*got = rows_count(r) == 1;
 	if (*got)
@@ -193,80 +162,20 @@ ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, s
 	return UNDER_LEASE(db, run, err, "update run set waits_for = $3 where " LEASE, waits_for);
 }
 
-/* Locks what counting needs: two that count at once would both be let in. */
-static bool
-lock_room(struct db *db, TALLOC_CTX *mem, const char *cluster, bool volumes, int64_t *slots, int64_t *volume_slots, struct err *err)
-{
-	struct rows *r = NULL;
-
-	if (!DB_ASK(db, mem, &r, err, "select slots, volume_slots from cluster where name = $1 for no key update", cluster))
-		return false;
-	if (rows_count(r) != 1)
-		return err_set(err, ERR_OPERATOR, 0, "cluster %s is not in the database (landfall db migrate)", cluster);
-	*slots = rows_int(r, 0, 0);
-	*volume_slots = rows_int(r, 0, 1);
-	/* Two clusters of the configuration may have one server's volume. */
-	return !volumes || *volume_slots == 0 || DB_ASK(db, mem, NULL, err, "select pg_advisory_xact_lock(" VOLUMES_LOCK ")");
-}
-
-/* *who NULL: there is room for it; else why not. */
-static bool
-find_room(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *volumes, const char **who, struct err *err)
-{
-	bool urgent = strcmp(run->state, "cutover") == 0;
-	int64_t slots = 0, volume_slots = 0;
-	struct rows *holders = NULL, *before = NULL, *r = NULL;
-
-	if (!lock_room(db, mem, run->cluster, volumes != NULL, &slots, &volume_slots, err) ||
-	    !DB_ASK(db, mem, &holders, err, "select r.migration || ' ' || r.kind from run r where r.cluster = $1 and r.has_slot and r.lease_until > now()"
-		" and r.id <> $2 order by r.id", run->cluster, db_int(mem, run->id)) ||
-	    (volumes != NULL && volume_slots > 0 && !DB_ASK(db, mem, &r, err, "select v, min(h.migration || ' ' || h.kind) from run h, unnest(h.volumes) v"
-		" where h.has_slot and h.lease_until > now() and h.id <> $1 and v = any($2::text[]) group by v having count(*) >= $3 order by v limit 1",
-		db_int(mem, run->id), volumes, db_int(mem, volume_slots))))
-		return false;
-	if (r != NULL && rows_count(r) == 1) {
-		*who = talloc_asprintf(mem, "a full restore onto %s at a time, and %s is at it", rows_text(r, 0, 0), rows_text(r, 0, 1));
-		return true;
-	}
-	slots -= !urgent && slots > 1;
-	if ((int64_t)rows_count(holders) >= slots) {
-		*who = talloc_asprintf(mem, "a restore slot of cluster %s: %s is being restored", run->cluster, rows_text(holders, 0, 0));
-		return true;
-	}
-	/* Nobody who comes by at the right moment is served before those that stand in line and can be. */
-	if (!DB_ASK(db, mem, &before, err, "select o.migration || ' ' || o.kind from run o, (select coalesce(wants_since, now()) + queue_delay(queue_class) place"
-		"   from run where id = $2) me where o.cluster = $1 and o.id <> $2 and o.wants_slot and o.queue_class is not null and o.queue_at < me.place"
-		"  and (o.lease_until > now() or (o.lease_until is null and o.next_try <= now() + interval '1 s'))"
-		"  and (o.wants_volumes is null or $3::bigint = 0 or not exists (select 1 from run h, unnest(h.volumes) v where h.has_slot and h.lease_until > now()"
-		"   and v = any(o.wants_volumes) group by v having count(*) >= $3::bigint))"
-		" order by o.queue_at limit $4", run->cluster, db_int(mem, run->id), db_int(mem, volume_slots),
-		db_int(mem, slots - (int64_t)rows_count(holders))))
-		return false;
-	if ((int64_t)rows_count(before) >= slots - (int64_t)rows_count(holders))
-		*who = talloc_asprintf(mem, "a restore slot of cluster %s: %s is before it", run->cluster, rows_text(before, 0, 0));
-	return true;
-}
-
 bool
 ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *volumes, bool *got, const char **who, struct err *err)
 {
-	bool good;
+	struct rows *r = NULL;
 
 	*got = false;
 	*who = NULL;
-	if (!db_begin(db, err))
+	if (!DB_ASK(db, mem, &r, err, "select take_slot($1, $2, $3::text[])", db_int(mem, run->id), db_int(mem, run->token), volumes))
 		return false;
-	good = find_room(db, mem, run, volumes, who, err);
-	*got = good && *who == NULL;
-	good = good && UNDER_LEASE(db, run, err, "update run set has_slot = $3, wants_slot = not $3::boolean,"
-		" volumes = case when $3::boolean then $4::text[] end, wants_volumes = case when not $3::boolean then $4::text[] end where " LEASE,
-		db_bool(*got), volumes);
-	if (good)
-		good = db_commit(db, err);
-	else
-		db_rollback(db);
-	*got = *got && good;
-	return good;
+	if (rows_count(r) != 1)
+		return err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
+	*who = rows_text_or_null(r, 0, 0);
+	*got = *who == NULL;
+	return true;
 }
 
 bool

@@ -141,7 +141,7 @@ visit(struct db *db, const char *id, struct times *t, unsigned *seed)
 	return got;
 }
 
-struct thread { pthread_t id; struct times claims, least; unsigned seed; int64_t until, empty; };
+struct thread { pthread_t id; struct db *db; struct times claims, least; unsigned seed; int64_t until, empty; };
 
 /* However slow the machine is, each run has its turn. */
 static bool
@@ -154,7 +154,7 @@ static void *
 work(void *ctx)
 {
 	struct thread *t = ctx;
-	struct db *db = connection(&config->postgres.restore, "queue-race");
+	struct db *db = t->db;
 	char id[40] = "";
 
 	while (goes_on(t)) {
@@ -168,7 +168,6 @@ work(void *ctx)
 			}
 		}
 	}
-	talloc_free(db);
 	return NULL;
 }
 
@@ -200,6 +199,9 @@ measure_wake(void)
 	bool woken;
 
 	new_id(id);
+	/* Nobody else is due. */
+	if (!DB_ASK(tells, NULL, NULL, &err, "update landfall.run set next_try = now() + interval '1 hour' where cluster = $1", cluster))
+		fail("the others are put off", &err);
 	db_listen(hears, "landfall_work", &err);
 	while (db_wait(hears, 100, -1, &woken, &err) && woken)
 		;
@@ -225,7 +227,6 @@ measure_wake(void)
 			" gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 2, 1, 904, 150, 'FULL', 0, false, 1, 1, gen_random_uuid(), 1, '{}')",
 			rows_text(rows, 0, 1)))
 			fail("a set", &err);
-		/* Others may be due as well: those are put off, and the one that was told of is waited for. */
 		while (steady_ns() - begun < INT64_C(5000000000)) {
 			if (!ask_claim(hears, mem, id, clusters, &run, &got, &err) || (!got && !db_wait(hears, 500, -1, &woken, &err)))
 				break;
@@ -308,6 +309,7 @@ main(int argc, char **argv)
 	const char *file = NULL;
 	struct err err = { 0 };
 	struct db *db;
+	int64_t begun;
 	int opt, bad;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -330,9 +332,18 @@ main(int argc, char **argv)
 	db = connection(&config->postgres.restore, "queue-race");
 	if (!begin(mem, db))
 		return 1;
+	/* Log-ins are no part of what is measured. */
 	for (int i = 0; i < threads; i++) {
-		list[i] = (struct thread){ .seed = (unsigned)i, .until = steady_ms() + seconds * 1000, .claims = { calloc(TIMES_MAX, sizeof(int64_t)), 0 },
-			.least = { calloc(TIMES_MAX, sizeof(int64_t)), 0 } };
+		list[i] = (struct thread){ .seed = (unsigned)i, .db = connection(&config->postgres.restore, "queue-race"),
+			.claims = { calloc(TIMES_MAX, sizeof(int64_t)), 0 }, .least = { calloc(TIMES_MAX, sizeof(int64_t)), 0 } };
+		if (!db_connect(list[i].db, &err)) {
+			fail("a connection", &err);
+			return 1;
+		}
+	}
+	begun = steady_ms();
+	for (int i = 0; i < threads; i++) {
+		list[i].until = begun + seconds * 1000;
 		if (pthread_create(&list[i].id, NULL, work, &list[i]) != 0)
 			return 1;
 	}
