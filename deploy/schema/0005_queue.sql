@@ -82,7 +82,9 @@ alter table run set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, aut
 
 -- What the console asks at every look.
 create index step_running on step (run) where state = 'running';
-create index upload_live on upload (migration) where state in ('receiving', 'partial');
+create index step_done on step (run) where state = 'done';
+create index upload_arrived on upload (migration) where state = 'arrived';
+create index upload_live on upload (id) where state in ('receiving', 'partial', 'whole-not-named');
 
 -- The next run for this worker, among these clusters: claimed for 15 s, without a slot. No row: there is none.
 --
@@ -189,3 +191,8 @@ begin
 end $$;
 revoke all on function take_slot(bigint, bigint, text[]) from public;
 grant execute on function take_slot(bigint, bigint, text[]) to landfall_restore;
+
+-- Their questions are short; compiling one costs more than answering it.
+alter role landfall_restore set jit = off;
+alter role landfall_console set jit = off;
+alter role landfall_operator set jit = off;
