@@ -233,7 +233,8 @@ mssql_open(TALLOC_CTX *parent, const struct mssql_target *target, const char *ap
 		talloc_free(ms);
 		return NULL;
 	}
-	ms->target = target;
+	/* Conversations are handed on and outlive what their callers made up for the opening. */
+	ms->target = talloc_memdup(ms, target, sizeof(*target));
 	login = dblogin();
 	/* 129 bytes and more would log in with an empty password if this went unseen. */
 	good = login != NULL && DBSETLUSER(login, target->login) == SUCCEED && DBSETLPWD(login, password) == SUCCEED &&

@@ -34,7 +34,7 @@ struct mssql_message { int number, state, severity, line; const char *text; };
 struct mssql;
 
 /* database NULL: master. application is seen by the server (program_name); at most 128 characters.
- * ERR_AGAIN when the server is away; ERR_OPERATOR when it refuses the log-in. */
+ * ERR_AGAIN when the server is away; ERR_OPERATOR when it refuses the log-in. target is copied, the texts in it are borrowed. */
 struct mssql *mssql_open(TALLOC_CTX *parent, const struct mssql_target *target, const char *application,
                          const char *database, struct err *err);
 
