@@ -33,7 +33,7 @@ print_waiting(const struct cli *c, json_t *list)
 	size_t i;
 
 	json_array_foreach(list, i, r)
-		printf("  waiting  %s. %s %s  %s, %s s: %s\n", cli_get(c, r, "position"), cli_get(c, r, "migration"), cli_get(c, r, "run"),
+		printf("  waiting  %s %s  place %s, %s, %s s: %s\n", cli_get(c, r, "migration"), cli_get(c, r, "run"), cli_get(c, r, "position"),
 		       cli_get(c, r, "class"), cli_get(c, r, "since"), cli_get(c, r, "why"));
 }
 
