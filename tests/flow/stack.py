@@ -158,6 +158,9 @@ class Stack:
         self.sql = [Sql(self, s) for s in self.servers]
 
     def close(self):
+        # Who is impatient and asks twice would leave half of it running.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         for w in self.workers:
             w.kill()
         for teller in [self.pg] + self.sql:
