@@ -29,3 +29,7 @@ create table comparison (
 
 grant select, insert, update on preflight, comparison to landfall_restore;
 grant select on preflight, comparison to landfall_verify, landfall_console, landfall_operator;
+
+-- A header that is read while its upload goes on lets preflight ask at once.
+create trigger nudge_header after update of inspect on upload for each row
+    when (old.inspect is null and new.inspect is not null) execute function nudge();
