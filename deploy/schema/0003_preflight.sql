@@ -33,3 +33,4 @@ grant select on preflight, comparison to landfall_verify, landfall_console, land
 -- A header that is read while its upload goes on lets preflight ask at once.
 create trigger nudge_header after update of inspect on upload for each row
     when (old.inspect is null and new.inspect is not null) execute function nudge();
+create trigger nudge_new_header after insert on upload for each row when (new.inspect is not null) execute function nudge();
