@@ -225,6 +225,8 @@ enum bak_end bak_finish(struct bak *bak);
 
 enum bak_container bak_container(const struct bak *bak);
 enum bak_end bak_end(const struct bak *bak);
+/* Of BAK_END_TRUNCATED: the position of the set in which the bytes end. Its header may not be known: then it is more than bak_n_sets. */
+unsigned bak_cut_set(const struct bak *bak);
 bool bak_is_whole(const struct bak *bak); /* BAK_END_WHOLE: would be so if the bytes ended here, before bak_finish too */
 bool bak_ends_properly(const struct bak *bak); /* its structure is there to the end, whatever its content is worth */
 const char *bak_why(const struct bak *bak); /* NULL, or a sentence for a person; while open: what would be missing */

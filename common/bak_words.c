@@ -96,6 +96,14 @@ words_of(const struct bak *b)
 	return mine->words;
 }
 
+unsigned
+bak_cut_set(const struct bak *b)
+{
+	const struct bak_walk *k = &b->walk;
+
+	return k->phase == IN_SET && k->set != NULL ? k->set->position : (unsigned)b->n_sets;
+}
+
 const char *
 bak_words_missing(const struct bak *b)
 {

@@ -369,8 +369,8 @@ is_sound(struct work *w)
 			    page->file_id, page->page_id, w->r->database == NULL ? w->set->database : w->r->database);
 			return false;
 		}
-		/* What was cut off is the last set; those in front of it are as whole as ever. */
-		if (s == NULL || (bak_end(w->baks[i]) == BAK_END_TRUNCATED && s->position == bak_n_sets(w->baks[i]))) {
+		/* Those in front of the set that was cut off are as whole as ever. */
+		if (s == NULL || (bak_end(w->baks[i]) == BAK_END_TRUNCATED && s->position >= bak_cut_set(w->baks[i]))) {
 			say(w->out, 3203, 1, 16, "Read on \"%s\" failed: 38(Reached the end of the file.)", w->r->devices[i]);
 			return false;
 		}
