@@ -30,7 +30,7 @@ create table comparison (
 grant select, insert, update on preflight, comparison to landfall_restore;
 grant select on preflight, comparison to landfall_verify, landfall_console, landfall_operator;
 
--- A header that is read while its upload goes on lets preflight ask at once.
+-- A header or a list of files that is read while its upload goes on lets preflight ask at once.
 create trigger nudge_header after update of inspect on upload for each row
-    when (old.inspect is null and new.inspect is not null) execute function nudge();
+    when ((old.inspect->'sets'->0->'files') is distinct from (new.inspect->'sets'->0->'files')) execute function nudge();
 create trigger nudge_new_header after insert on upload for each row when (new.inspect is not null) execute function nudge();
