@@ -16,9 +16,9 @@
 
 /*
  * How soon a run is looked at again. Whatever arrives or is asked makes it due at once (the schema's nudge), so the rest is for
- * what only the server knows, and for a cutover, whose gates want fresh answers. A run without backups has nothing there.
+ * what only the server knows, and for a cutover, whose gates want fresh answers. A run without backups has only the header of an upload that goes on to wait for.
  */
-enum { CUTOVER_MS = 3000, IDLE_MS = 15000, EMPTY_MS = 60000, SETTLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 100 };
+enum { CUTOVER_MS = 3000, IDLE_MS = 15000, EMPTY_MS = 10000, SETTLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 100 };
 enum { REPLICAS_MAX = 16 };
 
 /* One visit to a run. */
