@@ -262,7 +262,7 @@ act_catch_up(struct home *h, size_t i, struct err *err)
 	return act_on(h, i, "log-catch-up", tsql_restore(h->pass, &r), err);
 }
 
-/* The replica's mode is put to automatic and stays so until the database is there; the grant is what starts it. */
+/* The replica's mode is put to automatic and stays so: a person who wants it manual again says so when the database is there. The grant is what starts it. */
 static bool
 act_seed(struct home *h, size_t i, struct err *err)
 {

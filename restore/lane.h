@@ -55,7 +55,7 @@ struct lane {
 	/* Results; why is owned by the lane. */
 	enum lane_end end;
 	char *why;
-	const char *waits_on;         /* whose turn it is: one of the words below, NULL when it goes on by itself; static */
+	const char *waits_on;         /* whose turn it is: one of the words above, NULL when it goes on by itself; static */
 	struct target seen;
 	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */
