@@ -523,6 +523,20 @@ is_left_behind(const struct forks *f, const struct plan_set *tail, const struct 
 	       forks_left(f, forks_index(f, tail->fork, looks), forks_index(f, now->fork, looks));
 }
 
+/*
+ * The same server ended another fork later on. Without the log that spans the two (it may have stayed at the source) nothing
+ * else tells that this one was a rehearsal's, and recovering there would bring old data ONLINE with every gate open.
+ */
+static bool
+is_followed(const struct plan_set *const *tails, size_t n, const struct plan_set *tail)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!guid_equal(tails[i]->fork, tail->fork) && strcmp(tails[i]->server, tail->server) == 0 &&
+		    lsn_compare(tails[i]->first_lsn, tail->last_lsn) >= 0)
+			return true;
+	return false;
+}
+
 const struct plan_set *
 plan_tail(const struct plan_set *sets, size_t n, struct guid family, const struct plan_now *now)
 {
@@ -543,7 +557,7 @@ plan_tail(const struct plan_set *sets, size_t n, struct guid family, const struc
 	}
 	for (size_t i = 0; i < n_tails; i++)
 		if (!came_back[forks_index(f, tails[i]->fork, &looks)] &&
-		    (first == NULL || lsn_compare(tails[i]->last_lsn, first->last_lsn) < 0))
+		    (first == NULL || lsn_compare(tails[i]->last_lsn, first->last_lsn) < 0) && !is_followed(tails, n_tails, tails[i]))
 			first = tails[i];
 	talloc_free(mem);
 	return first;

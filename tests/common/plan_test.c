@@ -1006,6 +1006,21 @@ a_rehearsals_tail_is_not_the_last_log(void **state)
 }
 
 static void
+a_rehearsals_tail_is_known_without_the_log_that_spans(void **state)
+{
+	/* f1 was a rehearsal's; what spans the two forks was never sent, and f2 to f4 begin anew with a full. */
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), log_of(1, 15, 30), set_of(2, BAK_FULL, 40, 45), log_of(3, 45, 50), log_of(4, 50, 60) };
+
+	(void)state;
+	s[1].tail_norecovery = s[4].tail_norecovery = true;
+	s[2].first_fork = s[2].fork = s[3].first_fork = s[3].fork = s[4].first_fork = s[4].fork = fork_b;
+	assert_string_equal(tail_of(s, 5, absent), "f4");
+	assert_string_equal(tail_of(s, 4, absent), "f1");
+	s[4].server = "a copy on a test server";
+	assert_string_equal(tail_of(s, 5, absent), "f1");
+}
+
+static void
 the_family_of_a_sound_full_is_chosen(void **state)
 {
 	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, BAK_FULL, 50, 60), set_of(2, BAK_FULL, 5, 6), set_of(3, BAK_FULL, 70, 80) };
@@ -1065,6 +1080,7 @@ main(void)
 		cmocka_unit_test(past_the_fork_point_a_database_stays_on_its_fork),
 		cmocka_unit_test(the_fork_that_the_source_went_on_with_is_followed),
 		cmocka_unit_test(a_rehearsals_tail_is_not_the_last_log),
+		cmocka_unit_test(a_rehearsals_tail_is_known_without_the_log_that_spans),
 		cmocka_unit_test(the_family_of_a_sound_full_is_chosen),
 	};
 
