@@ -545,18 +545,6 @@ blocking(TALLOC_CTX *mem, const struct preflight_finding *list, size_t n)
 	                                                      list[0].who, more - 1);
 }
 
-/*
- * How much is known, as a number that changes when more is: stripes that have arrived, and before the first of them (below
- * zero) what the headers of uploads that go on have told. A header comes before its list of files.
- */
-static int64_t
-known_parts(const struct preflight *p, const struct lane *lane)
-{
-	if (lane->chain->n_parts > 0)
-		return (int64_t)lane->chain->n_parts;
-	return -(int64_t)(json_array_size(json_object_get(p->facts, "backups")) * 1000 + json_array_size(json_object_get(p->facts, "files")));
-}
-
 static bool
 judge(struct preflight *p, struct db *db, struct lane *lane, const struct preflight_facts *f, struct err *err)
 {
@@ -571,7 +559,7 @@ judge(struct preflight *p, struct db *db, struct lane *lane, const struct prefli
 		json_array_append_new(json, json_pack("{s:s,s:s,s:s,s:s,s:s}", "replica", lane->replica, "id", list[i].id, "severity",
 			preflight_word(list[i].severity), "who", list[i].who, "text", as_utf8(p->mem, list[i].text)));
 	text = json_dumps(json, JSON_COMPACT);
-	good = ask_preflight_keep(db, &lane->run, lane->replica, known_parts(p, lane), text, err);
+	good = ask_preflight_keep(db, &lane->run, lane->replica, (int64_t)lane->chain->n_parts, text, err);
 	free(text);
 	json_decref(json);
 	lane->kept = blocking(p->mem, list, n);
@@ -584,36 +572,28 @@ stands(const struct lane *lane)
 	return lane->seen.exists && !lsn_is_null(lane->seen.redo);
 }
 
-static bool
-take_stock(struct preflight *p, struct db *db, const struct lane *lane, const char *sets, struct err *err)
-{
-	json_decref(p->facts);
-	p->facts = ask_preflight_facts(db, &lane->run, sets, err);
-	return p->facts != NULL;
-}
-
 /* Once per visit, at its first replica, and at the first that begins anew. What stands and has something to restore is not made to wait for questions. */
 static bool
 decide(struct preflight *p, struct db *db, const struct lane *lane, const struct plan *todo, struct err *err)
 {
-	bool begun = stands(lane), has_steps = todo != NULL && todo->n_steps > 0, early = !begun && lane->chain->n_parts == 0;
+	bool begun = stands(lane), has_steps = todo != NULL && todo->n_steps > 0;
 	struct preflight_last last;
 
 	p->decided = true;
 	p->of_standing = begun;
 	if (begun && has_steps && p->waits == NULL)
 		return true;
-	if (!ask_preflight_last(db, lane->run.id, &last, err) || (early && !take_stock(p, db, lane, "{}", err)))
+	if (!ask_preflight_last(db, lane->run.id, &last, err))
 		return false;
 	p->due = last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
-	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != known_parts(p, lane)));
+	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != (int64_t)lane->chain->n_parts));
 	if (!p->due)
 		return true;
-	if (!early && !take_stock(p, db, lane, has_steps ? ids_of(p->mem, todo) : "{}", err))
-		return false;
+	json_decref(p->facts);
+	p->facts = ask_preflight_facts(db, &lane->run, has_steps ? ids_of(p->mem, todo) : "{}", err);
 	/* Before anything has begun there is nothing to judge while no header is known. */
-	p->due = begun || json_array_size(json_object_get(p->facts, "backups")) > 0;
-	return true;
+	p->due = p->facts != NULL && (begun || json_array_size(json_object_get(p->facts, "backups")) > 0);
+	return p->facts != NULL;
 }
 
 bool

@@ -7,7 +7,7 @@ create table preflight (
     run      bigint not null references run,
     replica  text not null,
     asked_at timestamptz not null default now(),
-    parts    bigint not null,                        -- how much was known by then (preflight.c): when more is, it is asked again
+    parts    bigint not null,                        -- stripes known by then: when more are, it is asked again
     findings jsonb not null check (jsonb_typeof(findings) = 'array'),
     blocks   boolean not null generated always as (jsonb_path_exists(findings, '$[*] ? (@.severity == "blocks")')) stored,
     primary key (run, replica)
