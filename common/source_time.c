@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { WEST_MOST = -12 * 4, EAST_MOST = 14 * 4, QUARTER_SECONDS = 15 * 60, MINUTE_SECONDS = 60 };
 
@@ -14,24 +13,35 @@ source_zone_is_known(int quarters)
 	return quarters >= WEST_MOST && quarters <= EAST_MOST;
 }
 
+/*
+ * Days since 1970-01-01 in the calendar that goes on backwards, and back. Years begin in March here, so that the odd day is
+ * their last; 400 of them have 146,097 days.
+ */
+static int64_t
+days_of(int y, int m, int d)
+{
+	int64_t year = m > 2 ? y : y - 1, era = year / 400, in_era = year - era * 400, day = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+
+	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + day - 719468;
+}
+
 /* Seconds since 1970, were the date UTC. */
 static int64_t
 seconds_of(struct bak_date d)
 {
-	struct tm tm = { .tm_year = d.year - 1900, .tm_mon = d.month - 1, .tm_mday = d.day, .tm_hour = d.hour, .tm_min = d.minute, .tm_sec = d.second };
-
-	return timegm(&tm);
+	return ((days_of(d.year, d.month, d.day) * 24 + d.hour) * 60 + d.minute) * 60 + d.second;
 }
 
+/* After the year 0. */
 static struct bak_date
 date_of(int64_t seconds)
 {
-	time_t t = seconds;
-	struct tm tm;
+	int64_t days = seconds / 86400 - (seconds % 86400 < 0), s = seconds - days * 86400, z = days + 719468, era = z / 146097, in_era = z - era * 146097,
+		year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365, in_year = in_era - (365 * year + year / 4 - year / 100),
+		month = (5 * in_year + 2) / 153, m = month < 10 ? month + 3 : month - 9;
 
-	gmtime_r(&t, &tm);
-	return (struct bak_date){ (uint16_t)(tm.tm_year + 1900), (uint8_t)(tm.tm_mon + 1), (uint8_t)tm.tm_mday, (uint8_t)tm.tm_hour,
-		(uint8_t)tm.tm_min, (uint8_t)tm.tm_sec };
+	return (struct bak_date){ (uint16_t)(year + era * 400 + (m <= 2)), (uint8_t)m, (uint8_t)(in_year - (153 * month + 2) / 5 + 1), (uint8_t)(s / 3600),
+		(uint8_t)(s / 60 % 60), (uint8_t)(s % 60) };
 }
 
 /* n digits as a number; moves text on. */
@@ -87,8 +97,12 @@ parse_point(const char *text, struct source_point *point)
 		text++;
 		if (!digits(&text, 2, &s))
 			return false;
+		/* The dates in a backup have no fraction: rounded down, a commit too few rather than one too many. */
+		if (*text == '.' && isdigit((unsigned char)text[1]))
+			for (text++; isdigit((unsigned char)*text); text++)
+				;
 	}
-	if (y < 1900 || h > 23 || mi > 59 || s > 59)
+	if (y < 1900 || mo < 1 || mo > 12 || d < 1 || h > 23 || mi > 59 || s > 59)
 		return false;
 	point->at = (struct bak_date){ (uint16_t)y, (uint8_t)mo, (uint8_t)d, (uint8_t)h, (uint8_t)mi, (uint8_t)s };
 	/* The thirtieth of February comes back as another day. */
@@ -102,7 +116,7 @@ source_point_parse(const char *text, struct source_point *point, struct err *err
 	if (text == NULL || parse_point(text, point))
 		return true;
 	*point = (struct source_point){ 0 };
-	return err_set(err, ERR_REFUSED, 0, "a time is given in whole seconds such as 2026-11-23T05:16:00, in the source's local time, or with a zone "
+	return err_set(err, ERR_REFUSED, 0, "a time is given such as 2026-11-23T05:16:00, in the source's local time, or with a zone "
 	               "(Z, +02:00); '%.64s' is not one", text);
 }
 

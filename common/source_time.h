@@ -22,7 +22,8 @@ struct source_point {
 /* A header's TimeZone, quarter hours east of UTC; 127 and what no place on earth has mean that it is not known. */
 bool source_zone_is_known(int quarters);
 
-/* "2026-11-23T05:16:00", with Z, +02:00 or +0200 behind it or not; seconds may be left out. NULL gives none. */
+/* "2026-11-23T05:16:00", with Z, +02:00 or +0200 behind it or not; seconds may be left out, a fraction is rounded
+ * down. NULL gives none. */
 bool source_point_parse(const char *text, struct source_point *point, struct err *err);
 
 /*
