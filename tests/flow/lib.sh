@@ -1,6 +1,6 @@
 # What the stories share. Sourced, not run.
 set -u
-# Debian's own programs go first: a python3 that a version manager has put before them takes half a second to begin.
+# Debian's own programs are meant, which have the modules that install-deps has installed.
 PATH=/usr/bin:$PATH
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 B=${B:-build}
