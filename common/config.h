@@ -69,7 +69,7 @@ struct config_cluster {
 	char *name, *region;
 	int slots; /* restores at once */
 	int volume_slots; /* of those, full backups at once onto one volume of a target; 0: no such limit */
-	bool second_person; /* RECOVERY, drop, and backout after RECOVERY wait for another person's word */
+	bool second_person; /* RECOVERY, drop, restart, and backout after RECOVERY wait for another person's word */
 	struct config_target *targets; /* the primary first */
 	unsigned n_targets;
 	char *login, *password_file;               /* the worker's SQL log-in */

@@ -175,6 +175,7 @@ do_restart(struct asked *a, struct err *err)
 {
 	struct restore_doing doing;
 	const char *why, *held;
+	bool waits;
 
 	if (!ask_doing(a->db, a->run->id, &doing, err))
 		return false;
@@ -182,6 +183,8 @@ do_restart(struct asked *a, struct err *err)
 		return refuse(a, CONFLICT, why);
 	if (a->run->drop_asked != NULL)
 		return done(a, "it was asked before and is being done");
+	if (!second_person(a, &waits, err) || waits)
+		return a->refusal != NULL;
 	held = a->run->hold == NULL ? "" : talloc_asprintf(a->mem, "; it begins when it is released, for it is on hold: %s", a->run->hold);
 	return ask_drop(a->db, a->run->id, "restart", a->action->asked_by, NULL, is_now(a), err) &&
 	       done(a, talloc_asprintf(a->mem, "%s; then %s is thrown away and the chain begins again from the best full (try %d)%s",
