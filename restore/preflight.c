@@ -546,7 +546,7 @@ blocking(TALLOC_CTX *mem, const struct preflight_finding *list, size_t n)
 }
 
 static bool
-judge(struct preflight *p, struct db *db, struct lane *lane, const struct preflight_facts *f, struct err *err)
+judge(struct preflight *p, struct db *db, struct lane *lane, const struct preflight_facts *f, int64_t parts, struct err *err)
 {
 	struct preflight_finding *list;
 	json_t *json = json_array();
@@ -559,7 +559,7 @@ judge(struct preflight *p, struct db *db, struct lane *lane, const struct prefli
 		json_array_append_new(json, json_pack("{s:s,s:s,s:s,s:s,s:s}", "replica", lane->replica, "id", list[i].id, "severity",
 			preflight_word(list[i].severity), "who", list[i].who, "text", as_utf8(p->mem, list[i].text)));
 	text = json_dumps(json, JSON_COMPACT);
-	good = ask_preflight_keep(db, &lane->run, lane->replica, (int64_t)lane->chain->n_parts, text, err);
+	good = ask_preflight_keep(db, &lane->run, lane->replica, parts, text, err);
 	free(text);
 	json_decref(json);
 	lane->kept = blocking(p->mem, list, n);
@@ -585,7 +585,8 @@ decide(struct preflight *p, struct db *db, const struct lane *lane, const struct
 		return true;
 	if (!ask_preflight_last(db, lane->run.id, &last, err))
 		return false;
-	p->due = last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
+	/* Before anything has arrived every look is due that has something to judge: nothing else remembers what the last one found. */
+	p->due = todo == NULL || last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
 	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != (int64_t)lane->chain->n_parts));
 	if (!p->due)
 		return true;
@@ -614,7 +615,7 @@ preflight_visit(struct preflight *p, struct db *db, struct lane *lane, struct ms
 		return true;
 	take_facts(&f, p->mem, lane, p->facts);
 	ask_all(&f, lane, ms, p->mem, p->facts);
-	return judge(p, db, lane, &f, err);
+	return judge(p, db, lane, &f, (int64_t)lane->chain->n_parts, err);
 }
 
 static bool
@@ -631,7 +632,8 @@ judge_away(struct preflight *p, struct db *db, struct lane *lane, const char *aw
 
 	take_facts(&f, p->mem, lane, p->facts);
 	f.server.away = away == NULL ? "it is not known why" : away;
-	return judge(p, db, lane, &f, err);
+	/* As if nothing had been known: it is asked as soon as it answers. */
+	return judge(p, db, lane, &f, -1, err);
 }
 
 bool
@@ -662,6 +664,8 @@ preflight_early(struct preflight *p, struct db *db, struct lane *lanes, size_t n
 
 	if (!decide(p, db, &lanes[0], NULL, err))
 		return false;
+	if (p->due)
+		p->again_ms = KEPT_MS;
 	for (size_t i = 0; i < n && p->due; i++) {
 		TALLOC_CTX *mem = talloc_new(p->mem);
 		struct err trouble = { 0 };

@@ -32,5 +32,6 @@ grant select on preflight, comparison to landfall_verify, landfall_console, land
 
 -- A header or a list of files that is read while its upload goes on lets preflight ask at once.
 create trigger nudge_header after update of inspect on upload for each row
-    when ((old.inspect->'sets'->0->'files') is distinct from (new.inspect->'sets'->0->'files')) execute function nudge();
+    when ((old.inspect->'sets'->0->'files') is distinct from (new.inspect->'sets'->0->'files')
+          or old.findings is distinct from new.findings) execute function nudge();
 create trigger nudge_new_header after insert on upload for each row when (new.inspect is not null) execute function nudge();
