@@ -15,11 +15,12 @@ ask_settle_past(struct db *db, TALLOC_CTX *mem, int64_t run, const char *replica
 		" exists (select 1 from s where kind = 'log-catch-up' and state = 'done'),"
 		" (select $2 || ' refused ' || s.kind || ' (try ' || s.tries || '): ' || coalesce(s.said, 'it did not say why') from s"
 		"  where kind in ('backup', 'group-add', 'group-join', 'log-backup', 'log-catch-up', 'group-seed') and state = 'failed'"
-		"  and not_before > now() and not (kind = 'group-join' and coalesce(first_error, 0) = any($3::int[])) order by id desc limit 1)",
+		"  and not_before > now() and not (kind = 'group-join' and coalesce(first_error, 0) = any($3::int[])) order by id desc limit 1),"
+		" coalesce((select attempts from s where kind = 'log-backup'), 0)",
 		db_int(mem, run), replica, refusals))
 		return false;
 	*past = (struct settle_past){ .backed_up = rows_bool(r, 0, 0), .has_log = rows_bool(r, 0, 1), .join_refused = rows_bool(r, 0, 2),
-		.caught_up = rows_bool(r, 0, 3), .failed = rows_text_or_null(r, 0, 4) };
+		.caught_up = rows_bool(r, 0, 3), .failed = rows_text_or_null(r, 0, 4), .logs = (int)rows_int(r, 0, 5) };
 	return true;
 }
 

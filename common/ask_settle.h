@@ -9,6 +9,7 @@
 /* How the acts on one replica stand. Strings are owned by mem; failed NULL: nothing failed, or it has rested. */
 struct settle_past {
 	bool backed_up, has_log;   /* of the primary */
+	int logs;                  /* how often a log backup of it was begun: each wrote a file of its own */
 	bool join_refused, caught_up;
 	const char *failed;
 };

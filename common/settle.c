@@ -3,12 +3,6 @@
 #include <string.h>
 
 bool
-settle_wants_log(int message_number)
-{
-	return message_number == 1412 || message_number == 1478;
-}
-
-bool
 settle_is_level(const struct settle_replica *r)
 {
 	return r->joined && !r->suspended && r->sync != NULL &&

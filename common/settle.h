@@ -69,7 +69,4 @@ struct settle_next settle_decide(TALLOC_CTX *parent, const struct settle_facts *
 /* True when the replica has all that the primary acknowledges (or, asynchronous, all that it is sent). */
 bool settle_is_level(const struct settle_replica *replica);
 
-/* Whether a refusal of SET HADR means that the copy does not reach far enough or is on the branch before. */
-bool settle_wants_log(int message_number);
-
 #endif

@@ -19,6 +19,7 @@ struct member {
 	struct mssql *ms;     /* NULL: away */
 	const char *server;   /* what it calls itself, of this pass */
 	bool has_log;
+	int logs;             /* files that its log backups were written to */
 };
 
 struct home {
@@ -105,6 +106,7 @@ static void
 read_group(struct home *h, const struct mssql_rows *rows)
 {
 	h->facts.group_exists = mssql_rows_count(rows) > 0;
+	h->facts.group_primary = NULL;
 	for (size_t k = 0; k < mssql_rows_count(rows); k++) {
 		const char *server = value(rows, k, "replica_server_name");
 		struct settle_replica *r = replica_called(h, server);
@@ -177,12 +179,14 @@ ask_past(struct home *h, struct err *err)
 	for (size_t i = 0; i < h->n; i++) {
 		struct settle_past past;
 
+		/* 1412: not rolled forward far enough; 1478: the log from where it stands is not there. */
 		if (!ask_settle_past(h->db, h->pass, h->run->id, h->replicas[i].name, "{1412,1478}", &past, err))
 			return false;
 		h->replicas[i].join_refused = past.join_refused;
 		h->replicas[i].caught_up = past.caught_up;
 		h->replicas[i].failed = past.failed;
 		h->members[i].has_log = past.has_log;
+		h->members[i].logs = past.logs;
 		if (i == 0) {
 			h->facts.backed_up = past.backed_up;
 			h->facts.failed = past.failed;
@@ -220,7 +224,7 @@ act_on(struct home *h, size_t i, const char *kind, const char *statement, struct
 
 	if (!step_run(h->db, h->members[i].ms, h->run, h->replicas[i].name, kind, 0, statement, &step, &o, &ran, err))
 		return false;
-	good = o.clean && o.first_error == 0 && !o.dead;
+	good = (o.clean && o.first_error == 0 && !o.dead) || run_remedy(o.first_error) == RUN_DONE;
 	if (!good)
 		log_warning("a step of settling was refused", "migration", h->run->migration, "replica", h->replicas[i].name, "kind", kind, "error",
 		            ran.text, NULL);
@@ -250,16 +254,31 @@ act_join(struct home *h, size_t i, struct err *err)
 	return act_on(h, i, "group-join", tsql_group_join(h->pass, h->facts.group, h->facts.database), err);
 }
 
-/* One log backup of the new primary serves every replica: a second one would begin where the first ends. */
+static const char *
+log_path(struct home *h, int number)
+{
+	return tsql_own_backup_path(h->pass, h->policy->backup_to, h->facts.database, talloc_asprintf(h->pass, "recovered_%d", number), "trn");
+}
+
+/*
+ * One log backup of the new primary serves every replica: a second one would begin where the first ends. One whose end nobody
+ * saw may have been taken all the same, so that each try has a file of its own, and all are restored in their order: what is
+ * none, or is contained already, is refused, and only the last one's answer counts.
+ */
 static bool
 act_catch_up(struct home *h, size_t i, struct err *err)
 {
-	const char *path = tsql_own_backup_path(h->pass, h->policy->backup_to, h->facts.database, "recovered", "trn");
-	struct tsql_restore r = { .database = h->facts.database, .is_log = true, .paths = &path, .n_paths = 1, .position = 1 };
+	bool good = true;
 
 	if (!h->members[0].has_log)
-		return act_on(h, 0, "log-backup", tsql_backup_log(h->pass, h->facts.database, path), err);
-	return act_on(h, i, "log-catch-up", tsql_restore(h->pass, &r), err);
+		return act_on(h, 0, "log-backup", tsql_backup_log(h->pass, h->facts.database, log_path(h, h->members[0].logs + 1)), err);
+	for (int number = 1; good && number <= h->members[0].logs && !mssql_is_dead(h->members[i].ms); number++) {
+		const char *path = log_path(h, number);
+		struct tsql_restore r = { .database = h->facts.database, .is_log = true, .paths = &path, .n_paths = 1, .position = 1 };
+
+		good = act_on(h, i, "log-catch-up", tsql_restore(h->pass, &r), err);
+	}
+	return good;
 }
 
 /* The replica's mode is put to automatic and stays so: a person who wants it manual again says so when the database is there. The grant is what starts it. */
@@ -301,6 +320,11 @@ pass(struct home *h, bool *over, const char **why, struct err *err)
 	*over = next.act == SETTLE_DONE || next.act == SETTLE_WAIT;
 	if (next.act == SETTLE_WAIT)
 		*why = talloc_strdup(h->mem, next.why);
+	if (next.act == SETTLE_SEED) {
+		*over = true; /* it shows in the server's own views after a while */
+		*why = talloc_asprintf(h->mem, "automatic seeding of %s was asked for", h->replicas[next.replica].name);
+		return acts[next.act](h, next.replica, err);
+	}
 	if (next.act == SETTLE_DONE)
 		return ask_settled(h->db, h->run, how_it_stands(h), err);
 	return *over || acts[next.act](h, next.replica, err);
