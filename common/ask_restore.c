@@ -477,6 +477,18 @@ ask_run_event(struct db *db, const char *migration, int64_t run, const char *kin
 	return good;
 }
 
+bool
+ask_finding(struct db *db, const char *migration, int64_t run, const char *text, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = DB_ASK(db, mem, NULL, err, "insert into event(migration, run, kind, text) select $1, $2::bigint, 'finding', $3"
+		" where not exists (select 1 from event e where e.migration = $1 and e.run = $2::bigint and e.kind = 'finding' and e.text = $3)",
+		migration, db_int(mem, run), text);
+
+	talloc_free(mem);
+	return good;
+}
+
 static bool
 move(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *to, const char *failure, bool *moved, struct err *err)
 {
@@ -695,7 +707,8 @@ ask_go_on(struct db *db, int64_t run, struct err *err)
 		"   and u.migration = r.migration and u.waived_tail)"
 		" update run r set hold = null, cancelled_at = null, break_off = false, wants_slot = false, next_try = now(), backed_out = null, backed_out_at = null,"
 		" void_until = case when " BACK " then greatest(void_until, (select max(b.last_lsn) from backup_set b where b.migration = r.migration"
-		"   and b.kind = 'log' and (b.flags & 256 <> 0 or b.id = r.tail_set))) else void_until end,"
+		"   and b.kind = 'log' and b.family_guid = coalesce((select m.family_guid from migration m where m.id = r.migration), b.family_guid)"
+		"   and (b.flags & 256 <> 0 or b.id = r.tail_set))) else void_until end,"
 		" state = case when " BACK " and state in ('cutover', 'recovering') then case when exists (select 1 from step s where s.run = r.id"
 		"   and s.chain = r.chain and s.state = 'done' and s.backup_set is not null) then 'restoring' else 'waiting' end else state end,"
 		" cutover_at = case when not (" BACK ") then cutover_at end, last_file = case when not (" BACK ") then last_file end,"
@@ -704,12 +717,15 @@ ask_go_on(struct db *db, int64_t run, struct err *err)
 		" where id = $1", NULL, err);
 }
 
+/* Who stops a run wants its copy kept: a restart that waits for the statement that runs is withdrawn. */
+#define NO_RESTART " drop_asked = case when drop_asked = 'restart' then null else drop_asked end,"
+
 bool
 ask_cancel(struct db *db, int64_t run, const char *hold, bool now, struct err *err)
 {
 	return change_run(db, run, now ? "update run set hold = $2, cancelled_at = coalesce(cancelled_at, now()), break_off = true, wants_slot = false,"
-		" next_try = now() where id = $1" : "update run set hold = $2, cancelled_at = coalesce(cancelled_at, now()), wants_slot = false,"
-		" next_try = now() where id = $1", hold, err);
+		NO_RESTART " next_try = now() where id = $1" : "update run set hold = $2, cancelled_at = coalesce(cancelled_at, now()), wants_slot = false,"
+		NO_RESTART " next_try = now() where id = $1", hold, err);
 }
 
 bool
@@ -789,7 +805,7 @@ ask_backout(struct db *db, int64_t run, const char *reason, const char *hold, co
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err, "update run set backed_out = $2, backed_out_at = now(), hold = $3, run_sheet = $4::jsonb,"
-		" cancelled_at = coalesce(cancelled_at, now()), wants_slot = false, next_try = now(),"
+		" cancelled_at = coalesce(cancelled_at, now()), wants_slot = false, drop_asked = null, next_try = now(),"
 		" clock_stopped = case when clock_started is null then clock_stopped else coalesce(clock_stopped, now()) end where id = $1",
 		db_int(mem, run), reason, hold, sheet);
 
@@ -804,7 +820,7 @@ ask_backout(struct db *db, int64_t run, const char *reason, const char *hold, co
 static bool
 replan(struct db *db, const char *migration, struct err *err)
 {
-	return DB_ASK(db, NULL, NULL, err, "update run set replanned = replanned + 1, next_try = now() where migration = $1", migration);
+	return DB_ASK(db, NULL, NULL, err, "update run set replanned = replanned + 1, wants_slot = false, next_try = now() where migration = $1", migration);
 }
 
 bool

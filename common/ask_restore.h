@@ -118,6 +118,8 @@ bool ask_move(struct db *db, struct restore_run *run, const char *to, const char
               struct err *err);
 /* recovering -> online, recovered_at, and the verification, in one transaction. */
 bool ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err);
+/* Said once of a run, however often it is met. */
+bool ask_finding(struct db *db, const char *migration, int64_t run, const char *text, struct err *err);
 bool ask_run_event(struct db *db, const char *migration, int64_t run, const char *kind, const char *text, struct err *err);
 
 /*

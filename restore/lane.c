@@ -18,12 +18,13 @@
 #include "restore/run.h"
 #include "restore/step.h"
 
-enum { BUSY_WAIT_MS = 500, USERS_SECONDS = 60 };
+enum { BUSY_WAIT_MS = 500, USERS_SECONDS = 60, KEPT_MS = 60000 /* what arrives wakes the run before that */ };
 
 /* What a lane works with while it walks. */
 struct walk {
 	struct lane *lane;
-	TALLOC_CTX *mem;
+	TALLOC_CTX *top; /* as long as the walk: both conversations hang on it */
+	TALLOC_CTX *mem; /* of one turn: a chain may have ten thousand */
 	struct db *db;
 	struct mssql *ms;
 };
@@ -149,19 +150,24 @@ static bool
 wait_while_busy(struct walk *w, struct err *err)
 {
 	struct lane *lane = w->lane;
+	TALLOC_CTX *last = NULL;
 
 	while (lane->seen.busy != 0) {
+		TALLOC_CTX *mem = talloc_new(w->mem);
+
 		if (atomic_load(lane->stop))
 			return err_set(err, ERR_AGAIN, 0, "the worker ends while session %d restores it on %s", lane->seen.busy, lane->replica);
-		if (!ask_reload(w->db, w->mem, &lane->run, err))
+		if (!ask_reload(w->db, mem, &lane->run, err))
 			return false;
-		ask_waits(w->db, &lane->run, talloc_asprintf(w->mem, "session %d (%s) restores it on %s", lane->seen.busy, lane->seen.busy_program,
+		talloc_free(last); /* what the run was before; this may take hours */
+		last = mem;
+		ask_waits(w->db, &lane->run, talloc_asprintf(mem, "session %d (%s) restores it on %s", lane->seen.busy, lane->seen.busy_program,
 			lane->replica), err);
 		usleep(BUSY_WAIT_MS * 1000);
-		if (!target_ask(w->ms, lane->run.target_database, program_of(w->mem, lane), &lane->seen, err))
+		if (!target_ask(w->ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err))
 			return false;
 	}
-	return true;
+	return last == NULL || ask_waits(w->db, &lane->run, NULL, err);
 }
 
 static bool
@@ -286,7 +292,7 @@ look_again(struct walk *w)
 
 	if (mssql_is_dead(w->ms)) {
 		talks_with(w->lane, NULL);
-		w->ms = lane_open(w->mem, w->lane, &err);
+		w->ms = lane_open(w->top, w->lane, &err);
 	}
 	if (w->ms == NULL || !look(w, &err)) {
 		finish_err(w->lane, &err);
@@ -307,6 +313,7 @@ is_cleared(struct walk *w, const struct plan_set *set)
 	bool clear = false;
 
 	if (lane->kept != NULL && set->type == BAK_FULL) {
+		lane->again_ms = KEPT_MS;
 		finish(lane, LANE_WAITS, "%s", lane->kept);
 		return false;
 	}
@@ -396,7 +403,8 @@ may_go_on(struct walk *w)
 		return false;
 	}
 	if (lane->run.drop_asked != NULL || lane->run.replanned != lane->replanned) {
-		finish(lane, LANE_YIELDS, lane->run.drop_asked != NULL ? "the copy is to be thrown away" : "a person changed what is planned");
+		/* No slot is wanted for what comes now: the run is given back, not put in line. */
+		finish(lane, LANE_STOPS, lane->run.drop_asked != NULL ? "the copy is to be thrown away" : "a person changed what is planned");
 		return false;
 	}
 	if (lane->stepped && lane->run.others_wait && !lane->run.cutover) {
@@ -425,25 +433,27 @@ walk(struct walk *w)
 	struct lane *lane = w->lane;
 	struct err err = { 0 };
 
-	while (may_go_on(w)) {
-		TALLOC_CTX *mem = talloc_new(w->mem);
+	for (;;) {
+		TALLOC_CTX *last = w->mem;
 		struct plan *plan;
-		bool more;
 
+		/* The run as it was read in the last turn hangs on that; this turn begins with reading it again. */
+		w->mem = talloc_new(w->top);
+		if (!may_go_on(w))
+			return;
+		talloc_free(last);
 		if (!look(w, &err)) {
 			finish_err(lane, &err);
 			return;
 		}
 		if (is_not_ours_to_touch(lane))
 			return;
-		plan = make_plan(mem, lane, &lane->seen);
+		plan = make_plan(w->mem, lane, &lane->seen);
 		if (plan->n_steps == 0) {
 			lane->end = LANE_LEVEL;
 			return;
 		}
-		more = do_step(w, &plan->steps[0]);
-		talloc_free(mem);
-		if (!more)
+		if (!do_step(w, &plan->steps[0]))
 			return;
 	}
 }
@@ -454,20 +464,21 @@ begin_walk(struct walk *w, struct lane *lane)
 	struct db_where where;
 	struct err err = { 0 };
 
-	*w = (struct walk){ .lane = lane, .mem = talloc_new(NULL) };
+	*w = (struct walk){ .lane = lane, .top = talloc_new(NULL) };
+	w->mem = talloc_new(w->top);
 	lane->end = LANE_LEVEL;
 	config_where(lane->config, &lane->config->postgres.restore, "landfall-restore lane", &where);
-	w->db = db_new(w->mem, &where);
+	w->db = db_new(w->top, &where);
 	if (lane->ms != NULL && !mssql_is_dead(lane->ms)) {
-		w->ms = talloc_steal(w->mem, lane->ms);
+		w->ms = talloc_steal(w->top, lane->ms);
 		lane->ms = NULL;
 	} else {
-		w->ms = lane_open(w->mem, lane, &err);
+		w->ms = lane_open(w->top, lane, &err);
 	}
 	if (w->ms != NULL)
 		return true;
 	finish_err(lane, &err);
-	talloc_free(w->mem);
+	talloc_free(w->top);
 	return false;
 }
 
@@ -479,7 +490,7 @@ lane_walk(struct lane *lane)
 	if (!begin_walk(&w, lane))
 		return;
 	walk(&w);
-	talloc_free(w.mem);
+	talloc_free(w.top);
 }
 
 /* ---- recovery and users -------------------------------------------------------------------------------------------- */
@@ -582,7 +593,7 @@ finding(struct walk *w, const char *fmt, ...)
 	text = talloc_vasprintf(w->mem, fmt, ap);
 	va_end(ap);
 	log_warning("after RECOVERY", "migration", w->lane->run.migration, "replica", w->lane->replica, "finding", text, NULL);
-	ask_run_event(w->db, w->lane->run.migration, w->lane->run.id, "finding", text, &err);
+	ask_finding(w->db, w->lane->run.migration, w->lane->run.id, text, &err);
 }
 
 /* Tried once: what the server refuses is a finding. False when the connection is gone: then all of it is done again. */
@@ -737,7 +748,7 @@ lane_recover(struct lane *lane)
 	else if (may_go_on(&w) && bring_online(&w) && !make_users(&w, &err))
 		finish(lane, err.kind == ERR_REFUSED && err.code == ASK_LEASE_LOST ? LANE_LOST : LANE_WAITS, "the verify user on %s: %s", lane->replica,
 		       err.text);
-	talloc_free(w.mem);
+	talloc_free(w.top);
 }
 
 /* ---- throwing a copy away --------------------------------------------------------------------------------------------- */
@@ -789,5 +800,5 @@ lane_drop(struct lane *lane)
 		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
 			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);
 	}
-	talloc_free(w.mem);
+	talloc_free(w.top);
 }

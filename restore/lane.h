@@ -25,7 +25,7 @@ enum lane_end {
 	LANE_LEVEL,  /* everything known is restored on this replica */
 	LANE_WAITS,  /* for something; why says it; tried again by itself */
 	LANE_YIELDS, /* another migration's turn */
-	LANE_STOPS,  /* the process ends, between two statements: the run goes to another worker */
+	LANE_STOPS,  /* between two statements, at once: the process ends, or a person wants something else; no slot is waited for */
 	LANE_BROKEN, /* a person must look; why says it */
 	LANE_LOST,   /* the lease is lost: touch nothing */
 };

@@ -16,9 +16,9 @@
 
 /*
  * How soon a run is looked at again. Whatever arrives or is asked makes it due at once (the schema's nudge), so the rest is for
- * what only the server knows, and for a cutover, whose gates want fresh answers. A run without backups has only the header of an upload that goes on to wait for.
+ * what only the server knows, and for a cutover, whose gates want fresh answers. A run without backups has nothing there.
  */
-enum { CUTOVER_MS = 3000, IDLE_MS = 15000, EMPTY_MS = 10000, SETTLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 100 };
+enum { CUTOVER_MS = 3000, IDLE_MS = 15000, EMPTY_MS = 60000, SETTLE_MS = 3000, TROUBLE_MS = 2000, SLOT_MS = 100 };
 enum { REPLICAS_MAX = 16 };
 
 /* One visit to a run. */
@@ -466,7 +466,7 @@ go_drop(struct visit *v)
 
 		lane->run = v->run;
 		lane_drop(lane);
-		if (lane->left_out && lane->end == LANE_WAITS) {
+		if (lane->left_out && lane->end == LANE_WAITS && lane->seen.state[0] == '\0') {
 			left = talloc_asprintf(v->mem, "%s%s%s is left out and could not be asked (%s)", left == NULL ? "" : left, left == NULL ? "" : "; ",
 			                       lane->replica, lane->why);
 			lane->end = LANE_LEVEL;
@@ -474,9 +474,12 @@ go_drop(struct visit *v)
 	}
 	switch (worst(v, &why)) {
 	case LANE_LEVEL:
-		if (!ask_dropped(v->db, &v->run, left, &err))
+		if (ask_dropped(v->db, &v->run, left, &err)) {
+			release(v, NULL, 0);
+		} else {
 			log_warning("a dropped copy could not be recorded", "migration", v->run.migration, "error", err.text, NULL);
-		release(v, NULL, 0);
+			release(v, err.text, TROUBLE_MS);
+		}
 		break;
 	case LANE_BROKEN:
 		log_error("a copy is not dropped", "migration", v->run.migration, "why", why, NULL);

@@ -51,6 +51,7 @@ insert into transition values
     ('ready',      'waiting',   'the copy is thrown away'),
     ('cutover',    'waiting',   'the copy is thrown away'),
     ('recovering', 'waiting',   'the copy is thrown away before RECOVERY'),
+    ('recovering', 'cutover',   'the chain begins again in the middle of the cutover, before RECOVERY'),
     ('online',     'waiting',   'a rehearsal''s copy is thrown away'),
     ('verified',   'waiting',   'a rehearsal''s copy is thrown away'),
     ('cutover',    'restoring', 'the cutover was backed out and restoring goes on'),
