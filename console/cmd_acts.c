@@ -62,6 +62,19 @@ cmd_migration_cancel(struct cli *c)
 	                        : cli_said(c, said, talloc_asprintf(c->mem, "landfall migration release %s --run %s (or drop, to throw the copy away)", id, kind));
 }
 
+/* Asked again under the same key, it was thrown away before. */
+static bool
+is_gone(json_t *run)
+{
+	json_t *replica;
+	size_t i;
+
+	json_array_foreach(json_object_get(run, "replicas"), i, replica)
+		if (strcmp(json_string_value(json_object_get(replica, "state")), "absent") != 0)
+			return false;
+	return !json_is_string(json_object_get(run, "drop_asked"));
+}
+
 /* What became of the copy: its run counts one try of the chain more when it is gone. */
 static int
 wait_dropped(struct cli *c, const char *id, const char *kind, int64_t chain)
@@ -77,7 +90,7 @@ wait_dropped(struct cli *c, const char *id, const char *kind, int64_t chain)
 		if (m == NULL)
 			return code;
 		run = cli_run_of(m, kind);
-		gone = json_integer_value(json_object_get(run, "chain")) > chain;
+		gone = json_integer_value(json_object_get(run, "chain")) > chain || is_gone(run);
 		asked = json_is_string(json_object_get(run, "drop_asked"));
 		said = talloc_strdup(c->mem, cli_get(c, run, "drop_said"));
 		waits = talloc_strdup(c->mem, cli_get(c, run, "waits_for"));
@@ -158,7 +171,7 @@ cmd_migration_restart(struct cli *c)
 	if (code == CLI_FINE && !c->json)
 		fprintf(stderr, "%s\n", cli_text(c, text));
 	if (code == CLI_FINE)
-		code = cli_act(c, id, run, "restart", json_pack("{s:b,s:O}", "now", now, "cost", cost), &said);
+		code = cli_act(c, id, run, "restart", json_pack("{s:b}", "now", now), &said);
 	if (code == CLI_FINE && c->json)
 		cli_json(json_pack("{s:s,s:O,s:s}", "said", said, "cost", cost, "next", talloc_asprintf(c->mem, "landfall migration show %s", id)));
 	else if (code == CLI_FINE)

@@ -589,6 +589,19 @@ recover(struct cli *c, const struct waiting *w, bool wait)
 	return code != CLI_FINE ? code : cli_said(c, wait ? "the primary is ONLINE; verification starts by itself" : said, NULL);
 }
 
+/* The second act of one command has a key of its own, the same each time. */
+static const char *
+next_key(struct cli *c)
+{
+	char *key = c->once == NULL || c->once[0] == '\0' ? NULL : talloc_strdup(c->mem, c->once), *last;
+
+	if (key != NULL) {
+		last = key + strlen(key) - 1;
+		*last = *last == 'f' || *last == 'F' ? '0' : *last == '9' ? 'a' : (char)(*last + 1);
+	}
+	return key;
+}
+
 int
 cmd_migration_cutover(struct cli *c)
 {
@@ -613,6 +626,7 @@ cmd_migration_cutover(struct cli *c)
 		code = wait_gates(c, &w);
 	if (code != CLI_FINE)
 		return code;
+	c->once = next_key(c);
 	return then ? recover(c, &w, true) : cli_said(c, wait ? "every gate is open; next: migration recover" : said, wait ? next_for(c, "recover", id, kind) : NULL);
 }
 

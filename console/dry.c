@@ -44,7 +44,9 @@ plan_for(const struct dry *d, const struct dry_replica *replica)
 static bool
 is_over(const struct dry *d)
 {
-	return strcmp(d->run.state, "online") == 0 || strcmp(d->run.state, "verified") == 0;
+	/* The primary that is ONLINE takes nothing more, whatever the run is called by now. */
+	return strcmp(d->run.state, "online") == 0 || strcmp(d->run.state, "verified") == 0 ||
+	       (d->run.n_replicas > 0 && strcmp(d->run.replicas[0].state, "ONLINE") == 0);
 }
 
 static json_t *
