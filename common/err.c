@@ -5,6 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
+void
+err_whole_characters(char *s)
+{
+	size_t n = strlen(s), lead = n, wants;
+
+	while (lead > 0 && n - lead < 3 && ((unsigned char)s[lead - 1] & 0xC0) == 0x80)
+		lead--;
+	if (lead == 0)
+		return;
+	lead--;
+	wants = (unsigned char)s[lead] >= 0xF0 ? 4 : (unsigned char)s[lead] >= 0xE0 ? 3 : (unsigned char)s[lead] >= 0xC0 ? 2 : 1;
+	if (n - lead < wants)
+		s[lead] = '\0';
+}
+
 bool
 err_set(struct err *err, enum err_kind kind, int code, const char *fmt, ...)
 {
@@ -15,6 +30,7 @@ err_set(struct err *err, enum err_kind kind, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	err_whole_characters(err->text);
 	return false;
 }
 
@@ -29,7 +45,10 @@ err_under(struct err *err, const char *fmt, ...)
 	vsnprintf(above, sizeof(above), fmt, ap);
 	va_end(ap);
 	/* A context longer than half the text would push the cause out of sight. */
-	snprintf(err->text, sizeof(err->text), "%.*s: %s", (int)sizeof(err->text) / 2, above, below);
+	above[sizeof(above) / 2] = '\0';
+	err_whole_characters(above);
+	snprintf(err->text, sizeof(err->text), "%s: %s", above, below);
+	err_whole_characters(err->text);
 	return false;
 }
 

@@ -38,6 +38,8 @@ bool err_under(struct err *err, const char *fmt, ...) __attribute__((format(prin
 bool err_errno(struct err *err, int saved_errno, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Takes off what a cut has left of a character at the end: Postgres refuses a text with half of one. */
+void err_whole_characters(char *s);
 void err_clear(struct err *err);
 
 #endif

@@ -102,6 +102,7 @@ note_outcome(struct mssql_outcome *o, int number, int severity, const char *text
 	if (severity >= 11 && o->first_error == 0) {
 		o->first_error = number;
 		snprintf(o->said, sizeof(o->said), "%s", text);
+		err_whole_characters(o->said);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <talloc.h>
 
 #include "common/gates.h"
+#include "common/err.h"
 #include "common/lsn.h"
 #include "common/row_hash.h"
 #include "common/text.h"
@@ -195,6 +196,25 @@ the_hash_of_rows_tells_them_apart(void **state)
 	assert_string_not_equal(first, hash_of(c, 2));
 }
 
+static void
+a_text_that_was_cut_ends_with_a_whole_character(void **state)
+{
+	static const char *const characters[] = { "x", "\u00e4", "\u20ac", "\U0001F600" };
+
+	(void)state;
+	/* Every length of what stands before it: the cut falls before, into and behind it. */
+	for (size_t c = 0; c < sizeof(characters) / sizeof(characters[0]); c++)
+		for (size_t before = sizeof(((struct err *)0)->text) - 8; before < sizeof(((struct err *)0)->text); before++) {
+			struct err err = { 0 };
+
+			err_set(&err, ERR_BUG, 0, "%*s%s%s%s", (int)before, "", characters[c], characters[c], characters[c]);
+			assert_true(text_is_utf8(err.text, strlen(err.text)));
+			err_under(&err, "%*s%s%s", (int)sizeof(err.text) / 2 - (int)c, "", characters[c], characters[c]);
+			assert_true(text_is_utf8(err.text, strlen(err.text)));
+			assert_true(strlen(err.text) > sizeof(err.text) / 2);
+		}
+}
+
 int
 main(void)
 {
@@ -205,6 +225,7 @@ main(void)
 		cmocka_unit_test(lsns_are_read_and_written_alike), cmocka_unit_test(hostile_text_is_made_safe),
 		cmocka_unit_test(gates_say_why_they_are_closed),
 		cmocka_unit_test(a_rehearsal_needs_only_the_first_gate), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
+		cmocka_unit_test(a_text_that_was_cut_ends_with_a_whole_character),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
