@@ -365,7 +365,8 @@ end_batch(struct mssql *ms, struct err *err)
 	ms->on_message = NULL;
 	atomic_store(&ms->cancel, false);
 	if (o->dead)
-		return err_set(err, ERR_AGAIN, 0, "the connection to %s broke: %s", ms->target->name, ms->said);
+		return err_set(err, ERR_AGAIN, 0, "the connection to %s broke: %s", ms->target->name,
+		               ms->said[0] == '\0' ? "no word came from there" : ms->said);
 	if (ms->timed_out)
 		return err_set(err, ERR_AGAIN, 0, "%s said nothing for %d seconds", ms->target->name, ms->limit);
 	if (o->first_error != 0)

@@ -193,10 +193,10 @@ class Stack:
         if not wait_for(30, lambda: self.dev("start", name)):
             raise RuntimeError(name + " does not start again")
 
-    def spawn(self, args, log):
+    def spawn(self, args, log, wrap=()):
         as_user = ["setpriv", "--reuid=landfall", "--regid=landfall", "--init-groups"] if os.getuid() == 0 else []
         with open(os.path.join(self.dir, "log", log), "a") as out:
-            return subprocess.Popen(as_user + ["env", "-i", "PATH=" + os.environ["PATH"]] + args, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            return subprocess.Popen([*wrap, *as_user, "env", "-i", "PATH=" + os.environ["PATH"], *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                     start_new_session=True, cwd=self.dir)
 
     # ---- migrations ------------------------------------------------------------------------------------------------
@@ -230,9 +230,9 @@ class Stack:
 
 
 class Worker:
-    """landfall-restore as the stack's user. proxies: speaks through them."""
+    """landfall-restore as the stack's user. proxies: speaks through them; wrap: what it is started by; postgres: where else that is."""
 
-    def __init__(self, stack, proxies=None):
+    def __init__(self, stack, proxies=None, wrap=(), postgres=None):
         stack.made += 1
         self.name = "worker-%d" % stack.made
         with open(os.path.join(stack.dir, "landfall.yaml")) as f:
@@ -240,12 +240,14 @@ class Worker:
         for port, through in (proxies.ports if proxies else {}).items():
             text = re.sub(r"port: %s\b" % port, "port: %d" % through, text)
         text = text.replace("/state/restore", "/state/" + self.name)
+        if postgres is not None:
+            text = text.replace("postgres:\n  host: 127.0.0.1", "postgres:\n  host: " + postgres)
         self.config = os.path.join(stack.dir, self.name + ".yaml")
         with open(self.config, "w") as f:
             f.write(text)
         self.ready = os.path.join(stack.dir, "run", self.name + ".ready")
         self.log = os.path.join(stack.dir, "log", self.name + ".log")
-        self.p = stack.spawn([os.path.join(stack.dir, "bin/landfall-restore"), "--config", self.config, "--ready-file", self.ready], self.name + ".log")
+        self.p = stack.spawn([os.path.join(stack.dir, "bin/landfall-restore"), "--config", self.config, "--ready-file", self.ready], self.name + ".log", wrap)
         stack.workers.append(self)
         if not wait_for(20, lambda: (os.path.exists(self.ready) and os.path.getsize(self.ready) > 0) or self.p.poll() is not None, 0.01) or self.p.poll() is not None:
             with open(self.log) as f:
