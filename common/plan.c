@@ -492,10 +492,11 @@ plan_make(TALLOC_CTX *parent, const struct plan_set *sets, size_t n, struct guid
 
 /* ---- what is asked before there is a plan ------------------------------------------------------------------ */
 
-static bool
-is_sound(const struct plan_set *s)
+/* How much a set says about which database is meant: a full that can be restored most of all. */
+static int
+says_family(const struct plan_set *s)
 {
-	return s->complete && !s->damaged;
+	return s->type != BAK_FULL ? 0 : s->complete && !s->damaged ? 2 : 1;
 }
 
 struct guid
@@ -506,9 +507,9 @@ plan_choose_family(const struct plan_set *sets, size_t n, const char *database)
 	for (size_t i = 0; i < n; i++) {
 		const struct plan_set *s = &sets[i];
 
-		if (s->type != BAK_FULL || (database != NULL && strcasecmp(s->database, database) != 0))
+		if (database != NULL && strcasecmp(s->database, database) != 0)
 			continue;
-		if (best == NULL || (is_sound(s) != is_sound(best) ? is_sound(s) : lsn_compare(s->last_lsn, best->last_lsn) > 0))
+		if (best == NULL || (says_family(s) != says_family(best) ? says_family(s) > says_family(best) : lsn_compare(s->last_lsn, best->last_lsn) > 0))
 			best = s;
 	}
 	return best == NULL ? (struct guid){ { 0 } } : best->family;

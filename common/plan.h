@@ -142,8 +142,8 @@ struct plan *plan_make(TALLOC_CTX *parent, const struct plan_set *sets, size_t n
  */
 const struct plan_set *plan_tail(const struct plan_set *sets, size_t n, struct guid family, const struct plan_now *now);
 
-/* The family a migration's database most likely is: that of the usable full reaching furthest under the
- * agreed name; a null guid when no full is there. */
+/* The family a migration's database most likely is: that of the usable full reaching furthest under the agreed name; where no
+ * full is there, that of whatever reaches furthest, so that its missing full is named; a null guid when nothing bears the name. */
 struct guid plan_choose_family(const struct plan_set *sets, size_t n, const char *database);
 
 #endif

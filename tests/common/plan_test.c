@@ -1033,6 +1033,10 @@ the_family_of_a_sound_full_is_chosen(void **state)
 	s[1].damaged = true; /* reaches further, and cannot be restored */
 	assert_true(guid_equal(plan_choose_family(ALL(s), "D"), family));
 	assert_true(guid_is_null(plan_choose_family(ALL(s), "nothing")));
+	/* Logs alone: theirs, and not "another database". */
+	for (size_t i = 0; i < 4; i++)
+		s[i].type = BAK_LOG;
+	assert_true(guid_equal(plan_choose_family(ALL(s), "D"), s[1].family));
 }
 
 int
