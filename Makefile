@@ -179,7 +179,8 @@ fuzz: deps
 	@+$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzzers
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(or $(FUZZ),$(HARNESSES))
 
-# What is built for benches only; each executable file of tests/bench is one, run in order.
+# What is built for benches; each executable file of tests/bench is one, run in order. A story forges backups with the first.
+tests: $(B)/bench/backup_make
 BENCHES := $(B)/bench/backup_make $(B)/bench/reader_bench $(B)/bench/delay
 benches: $(BENCHES)
 $(BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib/standin.a $(COMMON)

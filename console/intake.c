@@ -138,8 +138,9 @@ is_text(const char *name, const char *s, size_t most, struct err *err)
 
 	if (!text_is_utf8(s, strlen(s)))
 		return err_set(err, ERR_OPERATOR, 0, "%s is no UTF-8 text", name);
+	/* In units of UTF-16, as a server counts its sysname: what lies beyond the first plane is two. */
 	for (const char *p = s; *p != '\0'; p++)
-		n += (*p & 0xC0) != 0x80;
+		n += (*p & 0xC0) == 0x80 ? 0 : (unsigned char)*p >= 0xF0 ? 2 : 1;
 	return n <= most ? true : err_set(err, ERR_OPERATOR, 0, "%s is longer than %zu characters", name, most);
 }
 

@@ -12,7 +12,7 @@ enum {
 
 enum page_kind { DATA = 1, IAM = 10, GAM = 8, SGAM = 9, PFS = 11, BOOT = 13, HEADER = 15, DIFF_MAP = 16, BULK_MAP = 17 };
 
-static const char name[] = "Sample";
+static const char usual_name[] = "Sample";
 
 static void w16(uint8_t *p, unsigned v) { p[0] = (uint8_t)v; p[1] = (uint8_t)(v >> 8); }
 static void w32(uint8_t *p, uint32_t v) { w16(p, v & 0xFFFF); w16(p + 2, v >> 16); }
@@ -130,7 +130,7 @@ fill_boot_page(uint8_t *page, uint8_t seed, struct lsn checkpoint)
 
 	w16(page + 0x64, VERSION);
 	for (size_t i = 0; i < 128; i++)
-		w16(page + 0x94 + 2 * i, i < strlen(name) ? (unsigned char)name[i] : 0x2020);
+		w16(page + 0x94 + 2 * i, i < strlen(usual_name) ? (unsigned char)usual_name[i] : 0x2020);
 	w16(page + 0x19A, COMPAT);
 	w32(page + 0x1BC, checkpoint.vlf);
 	w32(page + 0x1C0, checkpoint.block);
@@ -244,12 +244,12 @@ write_log(struct mtf *m, const struct backup_sample *s)
 }
 
 bool
-backup_sample_write(TALLOC_CTX *mem, const char *path, const struct backup_sample *s, struct err *err)
+backup_sample_write_named(TALLOC_CTX *mem, const char *path, const struct backup_sample *s, const char *name, struct err *err)
 {
 	uint32_t last = FIRST_BLOCK + s->log_blocks * (LOG_BLOCK / 512);
 	uint32_t pages = s->type == 'L' ? 0 : s->pages;
 	struct mtf_file files[] = {
-		{ .file_id = 1, .group_id = 1, .pages = pages, .type = 'D', .name = "Sample", .path = "D:\\data\\Sample.mdf",
+		{ .file_id = 1, .group_id = 1, .pages = pages, .type = 'D', .name = name, .path = "D:\\data\\Sample.mdf",
 		  .size = (uint64_t)s->pages * PAGE, .max_size = 35184372080640, .unique_id = some_guid(s->seed, 4) },
 		{ .file_id = 2, .type = 'L', .name = "Sample_log", .path = "L:\\log\\Sample_log.ldf", .size = 1 << 20, .max_size = 2199023255552,
 		  .unique_id = some_guid(s->seed, 5) },
@@ -275,4 +275,10 @@ backup_sample_write(TALLOC_CTX *mem, const char *path, const struct backup_sampl
 	good = mtf_end(m, &set, err);
 	talloc_free(m);
 	return good;
+}
+
+bool
+backup_sample_write(TALLOC_CTX *mem, const char *path, const struct backup_sample *s, struct err *err)
+{
+	return backup_sample_write_named(mem, path, s, usual_name, err);
 }

@@ -26,5 +26,7 @@ struct backup_sample {
 
 /* Truncates or makes path. */
 bool backup_sample_write(TALLOC_CTX *mem, const char *path, const struct backup_sample *sample, struct err *err);
+/* The database and its data file bear that name, UTF-8 and of any length, as a forger may write it. */
+bool backup_sample_write_named(TALLOC_CTX *mem, const char *path, const struct backup_sample *sample, const char *name, struct err *err);
 
 #endif
