@@ -130,7 +130,9 @@ def is_alive(pid):
 
 
 class Stack:
-    def __init__(self, hosted=3, slots=8, **more):
+    """deploy/dev's stack in a folder of its own; without: programs that are stopped, so that nobody else's work costs time."""
+
+    def __init__(self, hosted=3, slots=8, without=(), **more):
         # Whoever ends us ends what we started.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(130))
@@ -140,12 +142,18 @@ class Stack:
         self.t = tempfile.mkdtemp(prefix="landfall-flow-", dir=os.environ.get("TMPDIR") or (shm if big else None))
         os.chmod(self.t, 0o755)
         self.dir = os.path.join(self.t, "stack")
-        self.workers, self.made, self.onprem_fresh = [], 0, None
+        self.spawned, self.tellers, self.made = [], [], 0
         self.lock = threading.RLock()
+        try:
+            self.come_up(hosted, slots, without, more)
+        except BaseException:
+            self.close()
+            raise
+
+    def come_up(self, hosted, slots, without, more):
         env = dict(os.environ, B=BUILD, DEV_HOSTED=str(hosted), DEV_SLOTS=str(slots), **more)
         up = subprocess.run([os.path.join(ROOT, "deploy/dev"), "up", self.dir], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if up.returncode != 0:
-            shutil.rmtree(self.t, ignore_errors=True)
             raise RuntimeError("the stack does not come up:\n" + "\n".join(up.stdout.splitlines()[-5:]))
         said = subprocess.run(["bash", "-c", ". %s/env; env -0" % self.dir], stdout=subprocess.PIPE, text=True).stdout
         self.env = {k: v for k, _, v in (p.partition("=") for p in said.split("\0")) if k.startswith(("LANDFALL", "PG", "FREETDS"))}
@@ -156,14 +164,20 @@ class Stack:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         self.pg = Pg(self)
         self.sql = [Sql(self, s) for s in self.servers]
+        self.tellers = [self.pg] + self.sql
+        for name in without:
+            if not self.dev("stop", name):
+                raise RuntimeError(name + " cannot be stopped")
 
     def close(self):
         # Who is impatient and asks twice would leave half of it running.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        for w in self.workers:
-            w.kill()
-        for teller in [self.pg] + self.sql:
+        for p in self.spawned:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+        for teller in self.tellers:
             teller.close()
         subprocess.run([os.path.join(ROOT, "deploy/dev"), "down", self.dir], env=dict(os.environ, B=BUILD), stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
@@ -196,8 +210,10 @@ class Stack:
     def spawn(self, args, log, wrap=()):
         as_user = ["setpriv", "--reuid=landfall", "--regid=landfall", "--init-groups"] if os.getuid() == 0 else []
         with open(os.path.join(self.dir, "log", log), "a") as out:
-            return subprocess.Popen([*wrap, *as_user, "env", "-i", "PATH=" + os.environ["PATH"], *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                    start_new_session=True, cwd=self.dir)
+            p = subprocess.Popen([*wrap, *as_user, "env", "-i", "PATH=" + os.environ["PATH"], *args], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                 start_new_session=True, cwd=self.dir)
+        self.spawned.append(p)
+        return p
 
     # ---- migrations ------------------------------------------------------------------------------------------------
 
@@ -248,7 +264,6 @@ class Worker:
         self.ready = os.path.join(stack.dir, "run", self.name + ".ready")
         self.log = os.path.join(stack.dir, "log", self.name + ".log")
         self.p = stack.spawn([os.path.join(stack.dir, "bin/landfall-restore"), "--config", self.config, "--ready-file", self.ready], self.name + ".log", wrap)
-        stack.workers.append(self)
         if not wait_for(20, lambda: (os.path.exists(self.ready) and os.path.getsize(self.ready) > 0) or self.p.poll() is not None, 0.01) or self.p.poll() is not None:
             with open(self.log) as f:
                 raise RuntimeError("a worker does not start: " + f.read()[-300:])
