@@ -1,5 +1,7 @@
 #include "common/ask_preflight.h"
 
+#include <stdio.h>
+
 #define STEP_LEASE "exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())"
 
 static json_t *
@@ -33,11 +35,13 @@ ask_preflight_last(struct db *db, int64_t run, struct preflight_last *last, stru
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err, "select count(*), coalesce(extract(epoch from now() - min(p.asked_at))::int, 0), coalesce(min(p.parts), 0),"
-		" coalesce(bool_or(p.blocks), false) from preflight p join run_replica x on x.run = p.run and x.replica = p.replica and x.left_out is null"
+		" coalesce(bool_or(p.blocks), false), coalesce((select preflight_wanted::text from run where id = $1), '') from preflight p join run_replica x on x.run = p.run and x.replica = p.replica and x.left_out is null"
 		" where p.run = $1", db_int(mem, run));
 
-	if (good)
-		*last = (struct preflight_last){ (int)rows_int(r, 0, 0), (int)rows_int(r, 0, 1), rows_int(r, 0, 2), rows_bool(r, 0, 3) };
+	if (good) {
+		*last = (struct preflight_last){ (int)rows_int(r, 0, 0), (int)rows_int(r, 0, 1), rows_int(r, 0, 2), rows_bool(r, 0, 3), "" };
+		snprintf(last->wanted, sizeof(last->wanted), "%s", rows_text(r, 0, 4));
+	}
 	talloc_free(mem);
 	return good;
 }
@@ -106,6 +110,17 @@ ask_preflight_kept(struct db *db, const struct restore_run *run, struct err *err
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = under_lease(db, err, "update run set wants_slot = false where id = $1 and lease_token = $2 and lease_until > now()", 2,
 	                        (const char *const[]){ db_int(mem, run->id), db_int(mem, run->token) });
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_preflight_answered(struct db *db, const struct restore_run *run, const char *wanted, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	bool good = under_lease(db, err, "update run set preflight_wanted = case when preflight_wanted > $3::timestamptz then preflight_wanted end"
+		" where id = $1 and lease_token = $2 and lease_until > now()", 3, (const char *const[]){ db_int(mem, run->id), db_int(mem, run->token), wanted });
 
 	talloc_free(mem);
 	return good;

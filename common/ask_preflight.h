@@ -9,8 +9,9 @@
 
 #include "common/ask_restore.h"
 
-/* n replicas have been asked; seconds since the longest ago, the fewest parts that any of them was asked with. */
-struct preflight_last { int n, seconds; int64_t parts; bool blocks; };
+/* n replicas have been asked; seconds since the longest ago, the fewest parts that any of them was asked with. wanted: since when
+ * a person wants them asked anew, or "". */
+struct preflight_last { int n, seconds; int64_t parts; bool blocks; char wanted[40]; };
 bool ask_preflight_last(struct db *db, int64_t run, struct preflight_last *last, struct err *err);
 
 /*
@@ -23,6 +24,8 @@ json_t *ask_preflight_facts(struct db *db, const struct restore_run *run, const 
 
 /* Replaces what this replica said; an event when what blocks is another than before. */
 bool ask_preflight_keep(struct db *db, const struct restore_run *run, const char *replica, int64_t parts, const char *findings, struct err *err);
+/* All that could be asked were, since this person wanted it; another one who wants it by now is not answered yet. */
+bool ask_preflight_answered(struct db *db, const struct restore_run *run, const char *wanted, struct err *err);
 /* A run that preflight keeps does not stand in the queue for a slot. */
 bool ask_preflight_kept(struct db *db, const struct restore_run *run, struct err *err);
 

@@ -7,15 +7,14 @@
 
 /* One value that Postgres builds as JSON. */
 static json_t *
-ask_json(struct db *db, struct err *err, const char *sql, const char *a, const char *b)
+ask_json_of(struct db *db, struct err *err, const char *sql, size_t n, const char *const *params)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	json_t *o = NULL;
 	json_error_t why;
-	size_t n = b != NULL ? 2 : a != NULL ? 1 : 0;
 
-	if (db_ask(db, mem, &r, err, sql, n, (const char *const[]){ a, b })) {
+	if (db_ask(db, mem, &r, err, sql, n, params)) {
 		o = rows_count(r) == 0 || rows_is_null(r, 0, 0) ? json_null() : json_loads(rows_text(r, 0, 0), JSON_DECODE_ANY, &why);
 		if (o == NULL)
 			err_set(err, ERR_BUG, 0, "a view is no JSON: %s", why.text);
@@ -24,28 +23,64 @@ ask_json(struct db *db, struct err *err, const char *sql, const char *a, const c
 	return o;
 }
 
+static json_t *
+ask_json(struct db *db, struct err *err, const char *sql, const char *a, const char *b)
+{
+	return ask_json_of(db, err, sql, b != NULL ? 2 : a != NULL ? 1 : 0, (const char *const[]){ a, b });
+}
+
 #define STAGE "case when p.state = 'waiting' and exists (select 1 from upload u where u.migration = m.id and u.state <> 'gone')" \
 	" then 'receiving' else p.state end"
+
+/* A person's word, as it is given. */
+#define PRIORITY(run) "case " run ".priority when 1 then 'high' when 0 then 'normal' else 'low' end"
 
 /* What the guide's intake asks and nobody has answered yet. */
 #define MISSING "(select coalesce(json_agg(k order by o), '[]') from unnest(array['size', 'agent_url', 'portal_url', 'contact_name'," \
 	" 'contact_email', 'source_version', 'backup_encryption', 'rencthumbprint_empty', 'integrations', 'upgrade_path', 'mail'])" \
 	" with ordinality as f(k, o) where not (m.intake ? k) or m.intake->>k is null)"
 
+/* Ids are numbers that grow longer: m-10000 comes after m-9999. */
+#define BY_ID "length(m.id), m.id"
+
+/* Those that are wanted are found before anything is counted of them. */
 json_t *
-view_migrations(struct db *db, struct err *err)
+view_list(struct db *db, const struct view_filter *f, int64_t *more, struct err *err)
 {
-	return ask_json(db, err, "select coalesce(json_agg(json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name,"
+	TALLOC_CTX *mem = talloc_new(NULL);
+	json_t *list = NULL, *o = ask_json_of(db, err, "with matched as (select m.id, p.id run from migration m join run p on p.migration = m.id"
+		"  and p.kind = 'production' where m.ended_at is null and ($1::text is null or " STAGE " = $1) and ($2::text is null or m.region = $2)"
+		"  and ($3::text is null or position(lower($3) in lower(m.customer)) > 0)"
+		"  and ($4::text is null or (" BY_ID ") > (length($4), $4)) order by " BY_ID "),"
+		" page as (select * from matched limit $5::bigint)"
+		" select json_build_object('more', (select count(*) from matched) - (select count(*) from page),"
+		" 'list', coalesce(json_agg(json_build_object('id', m.id, 'customer', m.customer, 'database', m.database_name,"
 		" 'cluster', m.cluster, 'region', m.region, 'stage', " STAGE ", 'hold', p.hold, 'waits_for', p.waits_for, 'waits_on', p.waits_on, 'failure', p.failure,"
 		" 'files', (select count(*) from upload u where u.migration = m.id and u.state = 'arrived'),"
 		" 'steps', (select count(*) from step s where s.run = p.id and s.chain = p.chain and s.state = 'done'),"
-		" 'gap', p.plan->'gaps'->0->>'text', 'verdict', p.verdict, 'chain', case when p.plan is null then null"
-		"  when p.plan->'gaps'->0 is not null then 'gap: ' || (p.plan->'gaps'->0->>'text')"
-		"  when (p.plan->>'complete')::boolean then 'whole' else 'not whole yet' end,"
+		" 'gap', p.gap, 'verdict', p.verdict, 'chain', case when p.gap is not null then 'gap: ' || p.gap when p.whole then 'whole'"
+		"  when not p.whole then 'not whole yet' end, 'priority', " PRIORITY("p") ","
 		" 'uat', (select u.state from run u where u.migration = m.id and u.kind = 'uat'),"
 		" 'downtime_seconds', extract(epoch from coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint,"
-		" 'changed_at', to_char(p.changed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by m.id), '[]')"
-		" from migration m join run p on p.migration = m.id and p.kind = 'production' where m.ended_at is null", NULL, NULL);
+		" 'changed_at', to_char(p.changed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) order by " BY_ID "), '[]'))"
+		" from page g join migration m on m.id = g.id join run p on p.id = g.run", 5, (const char *const[]){ f->stage, f->region, f->customer, f->after,
+		f->limit == 0 ? NULL : db_int(mem, f->limit) });
+
+	if (o != NULL) {
+		*more = json_integer_value(json_object_get(o, "more"));
+		list = json_incref(json_object_get(o, "list"));
+	}
+	json_decref(o);
+	talloc_free(mem);
+	return list;
+}
+
+json_t *
+view_migrations(struct db *db, struct err *err)
+{
+	int64_t more;
+
+	return view_list(db, &(struct view_filter){ 0 }, &more, err);
 }
 
 #define RUN_VIEW "json_build_object('id', r.id, 'run', r.kind, 'state', r.state, 'database', r.target_database," \
@@ -54,6 +89,7 @@ view_migrations(struct db *db, struct err *err)
 	" 'tail', (select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = r.tail_set)," \
 	" 'clock_started', r.clock_started, 'clock_stopped', r.clock_stopped, 'recovered_at', r.recovered_at, 'settled_at', r.settled_at," \
 	" 'cancelled', r.cancelled_at is not null, 'backed_out', r.backed_out, 'run_sheet', case when r.backed_out is not null then r.run_sheet end," \
+	" 'priority', " PRIORITY("r") ", 'priority_why', r.priority_why, 'preflight_wanted', r.preflight_wanted is not null," \
 	" 'chain', r.chain, 'drop_asked', r.drop_asked, 'drop_said', r.drop_said," \
 	" 'replicas', (select coalesce(json_agg(json_build_object('target', x.replica, 'state', x.state," \
 	"   'redo_start_lsn', x.redo_start_lsn::text, 'left_out', x.left_out, 'group_state', x.group_state, 'lag_seconds', x.lag_seconds," \
@@ -144,16 +180,17 @@ view_uploads(struct db *db, bool live, struct err *err)
 #define CLASS "case r.queue_class when 0 then 'cutover' when 1 then 'catch-up' when 2 then 'logs' when 3 then 'first full' when 4 then 'rehearsal'" \
 	" when 5 then 'settling' end"
 
-/* Most that a list of the queue shows; *_total says how many there are. */
-#define QUEUE_SHOWN "200"
-
-/* One pass over the runs for all clusters: it is read again at every look at the page. */
+/*
+ * One pass over the runs for all clusters: it is read again at every look at the page. No more than shown of those that wait, and
+ * of those that are blocked, are put into words; how many are left off is said.
+ */
 json_t *
-view_queue(struct db *db, struct err *err)
+view_queue(struct db *db, int64_t shown, struct err *err)
 {
-	return ask_json(db, err,
+	TALLOC_CTX *mem = talloc_new(NULL);
+	json_t *o = ask_json(db, err,
 		"with held as (select r.cluster, count(*) n, min(r.migration || ' ' || r.kind) who, json_agg(json_build_object('migration', r.migration,"
-		"   'run', r.kind, 'state', r.state, 'class', " CLASS ", 'since', extract(epoch from now() - r.slot_at)::bigint,"
+		"   'run', r.kind, 'state', r.state, 'class', " CLASS ", 'priority', " PRIORITY("r") ", 'since', extract(epoch from now() - r.slot_at)::bigint,"
 		"   'step', q.steps->0->>'kind', 'percent', q.steps->0->'percent', 'replica', q.steps->0->>'replica', 'volumes', coalesce(to_json(r.volumes), '[]'),"
 		"   'steps', coalesce(q.steps, '[]')) order by r.id) list"
 		"  from run r left join lateral (select json_agg(json_build_object('replica', s.replica, 'kind', s.kind, 'percent', s.percent,"
@@ -163,28 +200,32 @@ view_queue(struct db *db, struct err *err)
 		"      then (b.backup_size / 100.0 * s.percent / extract(epoch from now() - s.started_at))::bigint end) order by s.id) steps"
 		"   from step s left join backup_set b on b.id = s.backup_set where s.run = r.id and s.state = 'running') q on true"
 		"  where " HAS_SLOT " group by r.cluster),"
-		" line as (select r.cluster, r.migration, r.kind, r.waits_for, r.waits_on, r.priority, " CLASS " class, coalesce(r.wants_since, r.changed_at) since,"
+		" line as (select r.cluster, r.migration, r.kind, r.waits_for, r.waits_on, " PRIORITY("r") " priority, r.priority_why, " CLASS " class, coalesce(r.wants_since, r.changed_at) since,"
 		"   row_number() over w place, lag(r.migration || ' ' || r.kind) over w before"
 		"  from run r where r.wants_slot and not " HAS_SLOT " and r.queue_class is not null window w as (partition by r.cluster order by r.queue_at, r.id)),"
 		" waiting as (select l.cluster, count(*) n, extract(epoch from now() - min(l.since))::bigint oldest, json_agg(json_build_object("
-		"   'migration', l.migration, 'run', l.kind, 'position', l.place, 'class', l.class, 'priority', l.priority, 'why', l.waits_for,"
+		"   'migration', l.migration, 'run', l.kind, 'position', l.place, 'class', l.class, 'priority', l.priority, 'priority_why', l.priority_why, 'why', l.waits_for,"
 		"   'waits_on', l.waits_on, 'blocked_by', coalesce(l.before, h.who), 'since', extract(epoch from now() - l.since)::bigint) order by l.place)"
-		"   filter (where l.place <= " QUEUE_SHOWN ") list from line l left join held h on h.cluster = l.cluster group by l.cluster),"
-		" still as (select r.*, row_number() over (partition by r.cluster order by r.hold is null, r.waits_on is distinct from 'operator',"
-		"    r.queue_class, r.id) place"
+		"   filter (where l.place <= $1::bigint) list from line l left join held h on h.cluster = l.cluster group by l.cluster),"
+		/* One number to sort by: what is on hold, what waits for an operator, the class. */
+		" still as (select r.*, row_number() over (partition by r.cluster order by (r.hold is null)::int * 16"
+		"    + (r.waits_on is distinct from 'operator')::int * 8 + coalesce(r.queue_class, 7), r.id) place"
 		"  from run r where not (r.wants_slot and r.queue_class is not null) and not " HAS_SLOT " and r.state not in ('online', 'verified')"
 		"   and (r.hold is not null or r.failure is not null or r.waits_for is not null)),"
 		" blocked as (select s.cluster, count(*) n, json_agg(json_build_object('migration', s.migration, 'run', s.kind, 'state', s.state,"
 		"   'waits_on', case when s.hold is not null then 'operator' else s.waits_on end,"
-		"   'why', coalesce('on hold: ' || s.hold, s.failure, s.waits_for)) order by s.place) filter (where s.place <= " QUEUE_SHOWN ") list"
+		"   'why', coalesce('on hold: ' || s.hold, s.failure, s.waits_for)) order by s.place) filter (where s.place <= $1::bigint) list"
 		"  from still s group by s.cluster)"
 		" select json_build_object('clusters', coalesce(json_agg(json_build_object('name', c.name, 'slots', c.slots, 'slots_used', coalesce(h.n, 0),"
 		"   'slots_free', greatest(c.slots - coalesce(h.n, 0), 0), 'slots_kept', (c.slots > 1)::int, 'volume_slots', c.volume_slots,"
 		"   'oldest_wait_seconds', coalesce(w.oldest, 0), 'running', coalesce(h.list, '[]'),"
-		"   'waiting_total', coalesce(w.n, 0), 'waiting', coalesce(w.list, '[]'),"
-		"   'blocked_total', coalesce(b.n, 0), 'blocked', coalesce(b.list, '[]')) order by c.name), '[]'))"
+		"   'waiting_total', coalesce(w.n, 0), 'waiting_left_off', greatest(coalesce(w.n, 0) - $1::bigint, 0), 'waiting', coalesce(w.list, '[]'),"
+		"   'blocked_total', coalesce(b.n, 0), 'blocked_left_off', greatest(coalesce(b.n, 0) - $1::bigint, 0), 'blocked', coalesce(b.list, '[]')) order by c.name), '[]'))"
 		" from cluster c left join held h on h.cluster = c.name left join waiting w on w.cluster = c.name"
-		" left join blocked b on b.cluster = c.name", NULL, NULL);
+		" left join blocked b on b.cluster = c.name", db_int(mem, shown), NULL);
+
+	talloc_free(mem);
+	return o;
 }
 
 json_t *
@@ -247,7 +288,7 @@ view_metrics(struct db *db, struct err *err)
 		"   max(extract(epoch from now() - coalesce(r.wants_since, r.changed_at)))::bigint from run r"
 		"   where r.cluster = c.name and r.wants_slot), 0)) order by c.name), '[]') from cluster c),"
 		" 'active', (select coalesce(json_agg(json_build_object('migration', m.id,"
-		"   'gaps', jsonb_array_length(coalesce(p.plan->'gaps', '[]'::jsonb)), 'downtime', coalesce(extract(epoch from"
+		"   'gaps', p.gaps, 'downtime', coalesce(extract(epoch from"
 		"   coalesce(p.clock_stopped, p.recovered_at, now()) - p.clock_started)::bigint, 0)) order by m.id), '[]')"
 		"  from migration m join run p on p.migration = m.id and p.kind = 'production'"
 		"  where m.ended_at is null and p.state <> 'verified'),"

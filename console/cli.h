@@ -67,6 +67,10 @@ int cli_said(struct cli *c, const char *said, const char *next);
  * terminal both --yes and --confirm WORD are needed.
  */
 int cli_confirm(const struct cli *c, const char *word, bool yes, const char *confirmed, const char *danger);
+/* --limit: 1 to a million. */
+bool cli_limit(const char *text, int64_t *out);
+/* A time limit: 90, 90s, 30m, 2h; at most a week. */
+bool cli_seconds(const char *text, long *out);
 /* The migration as view_migration shows it, or NULL with *code set; one of its runs (borrowed), NULL when there is none. */
 json_t *cli_migration(struct cli *c, const char *id, int *code);
 json_t *cli_run_of(json_t *migration, const char *kind);
@@ -90,6 +94,8 @@ int cmd_migration_clock(struct cli *c);
 int cmd_migration_cutover(struct cli *c);
 int cmd_migration_recover(struct cli *c);
 int cmd_migration_leave_out(struct cli *c);
+int cmd_migration_priority(struct cli *c);
+int cmd_migration_primary(struct cli *c);
 int cmd_migration_skip(struct cli *c);
 int cmd_migration_unskip(struct cli *c);
 int cmd_migration_cancel(struct cli *c);

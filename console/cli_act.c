@@ -85,3 +85,23 @@ cli_confirm(const struct cli *c, const char *word, bool yes, const char *confirm
 	typed[strcspn(typed, "\r\n")] = '\0';
 	return strcmp(typed, word) == 0 ? CLI_FINE : cli_fail(c, CLI_USAGE, "that was not %s; nothing was done", word);
 }
+
+bool
+cli_seconds(const char *text, long *out)
+{
+	char *end;
+
+	*out = strtol(text, &end, 10);
+	if (*end != '\0' && strchr("smh", *end) != NULL && *out > 0 && *out <= 7 * 86400)
+		*out *= *end++ == 's' ? 1 : end[-1] == 'm' ? 60 : 3600;
+	return end > text && *end == '\0' && *out > 0 && *out <= 7 * 86400;
+}
+
+bool
+cli_limit(const char *text, int64_t *out)
+{
+	char *end;
+
+	*out = strtoll(text, &end, 10);
+	return end > text && *end == '\0' && *out > 0 && *out <= 1000000;
+}

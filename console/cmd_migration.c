@@ -100,31 +100,6 @@ cmd_migration_create(struct cli *c)
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
-int
-cmd_migration_list(struct cli *c)
-{
-	struct err err = { 0 };
-	json_t *list, *m;
-	size_t i;
-	int code = cli_take(c, NULL, 0, NULL, 0, 0);
-
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
-		return code;
-	if ((list = view_migrations(c->db, &err)) == NULL)
-		return cli_error(c, &err);
-	if (c->json) {
-		cli_json(list);
-		return CLI_FINE;
-	}
-	printf("%-8s %-20s %-20s %-8s %-11s %s\n", "ID", "CUSTOMER", "DATABASE", "CLUSTER", "STAGE", "WAITS FOR");
-	json_array_foreach(list, i, m)
-		printf("%-8s %-20s %-20s %-8s %-11s %s\n", cli_get(c, m, "id"), cli_get(c, m, "customer"), cli_get(c, m, "database"),
-		       cli_get(c, m, "cluster"), cli_get(c, m, "stage"), json_is_string(json_object_get(m, "hold")) ? cli_get(c, m, "hold")
-		       : cli_get(c, m, "waits_for"));
-	json_decref(list);
-	return CLI_FINE;
-}
-
 static void
 print_plan(const struct cli *c, json_t *r)
 {
@@ -183,6 +158,8 @@ print_run(const struct cli *c, json_t *r)
 	       json_is_string(json_object_get(r, "waits_for")) ? cli_get(c, r, "waits_for") : "");
 	if (json_is_string(json_object_get(r, "hold")))
 		printf("    on hold: %s\n", cli_get(c, r, "hold"));
+	if (strcmp(json_string_value(json_object_get(r, "priority")), "normal") != 0)
+		printf("    priority %s, %s\n", cli_get(c, r, "priority"), cli_get(c, r, "priority_why"));
 	if (json_is_string(json_object_get(r, "backed_out")))
 		printf("    backed out: %s (migration backout shows the run sheet again)\n", cli_get(c, r, "backed_out"));
 	if (json_is_string(json_object_get(r, "drop_asked")))
@@ -192,7 +169,8 @@ print_run(const struct cli *c, json_t *r)
 	if (json_is_string(json_object_get(r, "failure")))
 		printf("    failed: %s (migration retry, when it is mended)\n", cli_get(c, r, "failure"));
 	json_array_foreach(json_object_get(r, "replicas"), i, x)
-		printf("    %-10s %-10s at %s\n", cli_get(c, x, "target"), cli_get(c, x, "state"), cli_get(c, x, "redo_start_lsn"));
+		printf("    %-10s %-10s at %s%s\n", cli_get(c, x, "target"), cli_get(c, x, "state"), cli_get(c, x, "redo_start_lsn"),
+		       i == 0 && json_array_size(json_object_get(r, "replicas")) > 1 ? ", the primary" : "");
 	json_array_foreach(json_object_get(r, "preflight"), i, x)
 		if (json_is_true(json_object_get(x, "blocks")))
 			printf("    preflight  %s may not begin (migration preflight tells why)\n", cli_get(c, x, "replica"));
@@ -259,53 +237,6 @@ cmd_migration_show(struct cli *c)
 	}
 	json_decref(m);
 	return CLI_FINE;
-}
-
-static void
-print_preflight(const struct cli *c, json_t *m, json_t *r)
-{
-	json_t *x, *f;
-	size_t i, k;
-
-	json_array_foreach(json_object_get(r, "preflight"), i, x) {
-		json_t *list = json_object_get(x, "findings");
-
-		printf("%s, asked %lld s ago: %s\n", cli_get(c, x, "replica"), (long long)json_integer_value(json_object_get(x, "age_seconds")),
-		       json_is_true(json_object_get(x, "blocks")) ? "may not begin" : json_array_size(list) > 0 ? "may begin" : "nothing found");
-		json_array_foreach(list, k, f)
-			printf("  %-6s %-9s %s: %s\n", cli_get(c, f, "severity"), cli_get(c, f, "who"), cli_get(c, f, "id"), cli_get(c, f, "text"));
-	}
-	json_array_foreach(json_object_get(m, "differences"), i, x)
-		printf("%s as %s reads it (%s): %s\n", cli_get(c, x, "file"), cli_get(c, x, "replica"), cli_get(c, x, "state"), cli_get(c, x, "said"));
-}
-
-int
-cmd_migration_preflight(struct cli *c)
-{
-	const char *id, *kind = "production";
-	const struct cli_option options[] = { { "--run", &kind, NULL } };
-	int64_t run;
-	json_t *m, *r, *x;
-	bool blocks;
-	size_t i;
-	int code = cli_take(c, options, 1, &id, 1, 1);
-
-	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE ||
-	    (m = cli_migration(c, id, &code)) == NULL)
-		return code;
-	r = cli_run_of(m, kind);
-	blocks = json_array_size(json_object_get(r, "preflight")) == 0;
-	if (c->json)
-		cli_json(json_pack("{s:O,s:O,s:O}", "preflight", json_object_get(r, "preflight"), "compared", json_object_get(m, "compared"), "differences",
-			json_object_get(m, "differences")));
-	else if (blocks)
-		printf("nothing was asked yet: no backup's header is known\n");
-	else
-		print_preflight(c, m, r);
-	json_array_foreach(json_object_get(r, "preflight"), i, x)
-		blocks = blocks || json_is_true(json_object_get(x, "blocks"));
-	json_decref(m);
-	return blocks ? CLI_NOT_READY : CLI_FINE;
 }
 
 int
@@ -427,18 +358,6 @@ cmd_file_accept(struct cli *c)
 /* ---- cutover and recover ------------------------------------------------------------------------------------------------ */
 
 struct waiting { const char *id, *kind; long seconds; };
-
-/* 90, 90s, 30m, 2h. */
-static bool
-seconds_of(const char *text, long *out)
-{
-	char *end;
-
-	*out = strtol(text, &end, 10);
-	if (*end != '\0' && strchr("smh", *end) != NULL && *out > 0 && *out <= 7 * 86400)
-		*out *= *end++ == 's' ? 1 : end[-1] == 'm' ? 60 : 3600;
-	return end > text && *end == '\0' && *out > 0 && *out <= 7 * 86400;
-}
 
 /* Every gate's reason in lines; NULL when all are open. */
 static char *
@@ -613,7 +532,7 @@ cmd_migration_cutover(struct cli *c)
 	int64_t run;
 	int code = cli_take(c, options, 7, &id, 1, 1);
 
-	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
+	if (code == CLI_FINE && !cli_seconds(timeout, &w.seconds))
 		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE && then)
 		code = cli_confirm(c, id, yes, confirmed, "RECOVERY is the point of no return: no further backup can be restored");
@@ -640,7 +559,7 @@ cmd_migration_recover(struct cli *c)
 	struct waiting w;
 	int code = cli_take(c, options, 5, &id, 1, 1);
 
-	if (code == CLI_FINE && !seconds_of(timeout, &w.seconds))
+	if (code == CLI_FINE && !cli_seconds(timeout, &w.seconds))
 		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code == CLI_FINE)
 		code = cli_confirm(c, id, yes, confirmed, "RECOVERY is the point of no return: no further backup can be restored");
@@ -674,7 +593,7 @@ cmd_migration_verify(struct cli *c)
 	int64_t run;
 	int code = cli_take(c, options, 3, &id, 1, 1);
 
-	if (code == CLI_FINE && !seconds_of(timeout, &seconds))
+	if (code == CLI_FINE && !cli_seconds(timeout, &seconds))
 		code = cli_fail(c, CLI_USAGE, "the time limit is a number of seconds, or one with s, m or h");
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE || (code = cli_run(c, id, kind, &run)) != CLI_FINE)
 		return code;

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "common/ask_view.h"
 #include "console/cli.h"
@@ -32,9 +33,15 @@ print_waiting(const struct cli *c, json_t *list)
 	json_t *r;
 	size_t i;
 
-	json_array_foreach(list, i, r)
-		printf("  waiting  %s %s  place %s, %s, %s s: %s\n", cli_get(c, r, "migration"), cli_get(c, r, "run"), cli_get(c, r, "position"),
-		       cli_get(c, r, "class"), cli_get(c, r, "since"), cli_get(c, r, "why"));
+	json_array_foreach(list, i, r) {
+		const char *priority = cli_get(c, r, "priority");
+		bool usual = strcmp(priority, "normal") == 0;
+
+		printf("  waiting  %s %s  place %s, %s%s%s, %s s: %s\n", cli_get(c, r, "migration"), cli_get(c, r, "run"), cli_get(c, r, "position"),
+		       cli_get(c, r, "class"), usual ? "" : ", priority ", usual ? "" : priority, cli_get(c, r, "since"), cli_get(c, r, "why"));
+		if (!usual)
+			printf("           priority %s, %s\n", priority, cli_get(c, r, "priority_why"));
+	}
 }
 
 static void
@@ -53,12 +60,12 @@ print_blocked(const struct cli *c, json_t *list)
 
 /* A long list is cut; how many there are is said. */
 static void
-print_rest(json_t *cluster, const char *list, const char *total)
+print_rest(json_t *cluster, const char *list, const char *left_off)
 {
-	json_int_t shown = (json_int_t)json_array_size(json_object_get(cluster, list)), all = json_integer_value(json_object_get(cluster, total));
+	json_int_t n = json_integer_value(json_object_get(cluster, left_off));
 
-	if (all > shown)
-		printf("  … and %lld more %s\n", (long long)(all - shown), list);
+	if (n > 0)
+		printf("  … and %lld more %s (queue --limit)\n", (long long)n, list);
 }
 
 static void
@@ -73,9 +80,9 @@ print_cluster(const struct cli *c, json_t *k)
 	printf("\n");
 	print_running(c, json_object_get(k, "running"));
 	print_waiting(c, json_object_get(k, "waiting"));
-	print_rest(k, "waiting", "waiting_total");
+	print_rest(k, "waiting", "waiting_left_off");
 	print_blocked(c, json_object_get(k, "blocked"));
-	print_rest(k, "blocked", "blocked_total");
+	print_rest(k, "blocked", "blocked_left_off");
 }
 
 int
@@ -84,11 +91,16 @@ cmd_queue(struct cli *c)
 	struct err err = { 0 };
 	json_t *o, *k;
 	size_t i;
-	int code = cli_take(c, NULL, 0, NULL, 0, 0);
+	const char *limit = NULL;
+	const struct cli_option options[] = { { "--limit", &limit, NULL } };
+	int64_t shown = VIEW_QUEUE_SHOWN;
+	int code = cli_take(c, options, 1, NULL, 0, 0);
 
+	if (code == CLI_FINE && limit != NULL && !cli_limit(limit, &shown))
+		code = cli_fail(c, CLI_USAGE, "--limit is a number from 1 to 1000000, not %s", limit);
 	if (code != CLI_FINE || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
 		return code;
-	if ((o = view_queue(c->db, &err)) == NULL)
+	if ((o = view_queue(c->db, shown, &err)) == NULL)
 		return cli_error(c, &err);
 	if (c->json) {
 		cli_json(o);

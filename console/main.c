@@ -88,7 +88,7 @@ refresh(struct console *c)
 		return false;
 	if (steady_seconds() == c->read_at)
 		return true; /* a second old at most */
-	queue = view_queue(c->db, &err);
+	queue = view_queue(c->db, VIEW_QUEUE_SHOWN, &err);
 	migrations = queue == NULL ? NULL : view_migrations(c->db, &err);
 	status = migrations == NULL ? NULL : view_status(c->db, &err);
 	if (status == NULL) {

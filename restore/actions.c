@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "common/ask_choose.h"
 #include "common/ask_plan.h"
 #include "common/ask_restore.h"
 #include "common/config.h"
@@ -366,6 +367,65 @@ do_leave_out(struct asked *a, struct err *err)
 	return found ? done(a, "left out") : refuse(a, NOT_FOUND, "there is no such replica, or it is the primary");
 }
 
+/* Its word, as the schema counts: 1 comes before the others of its cluster, -1 after them. */
+static const struct { const char *word; int priority; } priorities[] = { { "high", 1 }, { "normal", 0 }, { "low", -1 } };
+
+static bool
+do_priority(struct asked *a, struct err *err)
+{
+	const char *word = arg(a, "priority"), *why = by_and_why(a, "set");
+	size_t i = 0, n = sizeof(priorities) / sizeof(priorities[0]);
+
+	while (i < n && (word == NULL || strcmp(priorities[i].word, word) != 0))
+		i++;
+	if (i == n || why == NULL)
+		return refuse(a, CONFLICT, "a priority (high, normal or low) and a reason are needed");
+	if (is_state(a, "online verified"))
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s: it waits for no turn any more", a->run->kind, a->run->state));
+	return ask_priority(a->db, a->run->id, priorities[i].priority, why, err) &&
+	       done(a, talloc_asprintf(a->mem, "the %s run's priority is %s: %s", a->run->kind, word, arg(a, "reason")));
+}
+
+static bool
+do_primary(struct asked *a, struct err *err)
+{
+	const char *replica = arg(a, "replica"), *reason = arg(a, "reason");
+	enum restore_primary may = PRIMARY_NOT_FOUND;
+
+	if (replica == NULL || reason == NULL || reason[0] == '\0')
+		return refuse(a, CONFLICT, "a replica and a reason are needed");
+	if (a->run->recovered || is_state(a, "online verified"))
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s: its primary is where it was recovered", a->run->kind, a->run->state));
+	if (!ask_primary_may(a->db, a->run, replica, &may, err))
+		return false;
+	switch (may) {
+	case PRIMARY_NOT_FOUND:
+		return refuse(a, NOT_FOUND, talloc_asprintf(a->mem, "the %s run has no replica %s (migration show)", a->run->kind, replica));
+	case PRIMARY_SENT:
+		return refuse(a, CONFLICT, "RECOVERY was sent to the primary and may have happened: the primary is not changed any more");
+	case PRIMARY_LEFT_OUT:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "%s is left out of this run", replica));
+	case PRIMARY_BEGUN:
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "a rehearsal stands on its primary alone, and %s is begun there: drop comes first",
+			a->run->target_database));
+	case PRIMARY_IS_IT:
+		return done(a, talloc_asprintf(a->mem, "%s is the primary already", replica));
+	case PRIMARY_MAY:
+		break;
+	}
+	return ask_primary(a->db, a->run, replica, err) &&
+	       done(a, talloc_asprintf(a->mem, "RECOVERY of the %s run will be on %s: %s", a->run->kind, replica, reason));
+}
+
+static bool
+do_preflight(struct asked *a, struct err *err)
+{
+	if (is_state(a, "recovering online verified failed"))
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s: its servers are asked before anything is restored%s", a->run->kind, a->run->state,
+			is_state(a, "failed") ? ", as soon as migration retry was said" : ""));
+	return ask_preflight_want(a->db, a->run->id, err) && done(a, "every replica is asked anew");
+}
+
 static bool
 do_verify(struct asked *a, struct err *err)
 {
@@ -437,6 +497,9 @@ static const struct { const char *kind; bool (*act)(struct asked *a, struct err 
 	{ "retry", do_retry, false },
 	{ "leave-out", do_leave_out, false },
 	{ "verify", do_verify, false },
+	{ "priority", do_priority, false },
+	{ "primary", do_primary, false },
+	{ "preflight", do_preflight, false },
 	{ "cancel", do_cancel, false },
 	{ "drop", do_drop, false },
 	{ "restart", do_restart, false },

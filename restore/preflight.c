@@ -1,5 +1,7 @@
 #include "restore/preflight.h"
 
+#include <stdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -581,12 +583,13 @@ decide(struct preflight *p, struct db *db, const struct lane *lane, const struct
 
 	p->decided = true;
 	p->of_standing = begun;
-	if (begun && has_steps && p->waits == NULL)
-		return true;
 	if (!ask_preflight_last(db, lane->run.id, &last, err))
 		return false;
+	snprintf(p->wanted, sizeof(p->wanted), "%s", last.wanted);
+	if (begun && has_steps && p->waits == NULL && p->wanted[0] == '\0')
+		return true;
 	/* Before anything has arrived every look is due that has something to judge: nothing else remembers what the last one found. */
-	p->due = todo == NULL || last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
+	p->due = p->wanted[0] != '\0' || todo == NULL || last.n == 0 || p->waits != NULL || last.seconds >= (begun && !last.blocks ? RARELY_SECONDS : AGAIN_SECONDS) ||
 	         (!begun && ((last.blocks && has_steps && lane->run.hold == NULL) || last.parts != (int64_t)lane->chain->n_parts));
 	if (!p->due)
 		return true;
@@ -654,6 +657,8 @@ preflight_settle(struct preflight *p, struct db *db, struct lane *lanes, size_t 
 	for (size_t i = 0; i < n; i++)
 		if (!was_visited(&lanes[i]))
 			lanes[i].kept = talloc_asprintf(p->mem, "preflight: %s has not been asked yet", lanes[i].replica);
+	if (p->wanted[0] != '\0' && !ask_preflight_answered(db, &lanes[0].run, p->wanted, err))
+		return false;
 	return p->waits == NULL || ask_preflight_kept(db, &lanes[0].run, err);
 }
 

@@ -24,6 +24,7 @@ struct preflight {
 	char *stops;                      /* a difference that is for a person */
 	char *waits;                      /* why nothing may be restored yet */
 	int again_ms;
+	char wanted[40];                  /* since when a person wants all of them asked anew; "": nobody does */
 };
 
 /*
