@@ -63,6 +63,74 @@ begin
         next_try = 'infinity' from one where r.id = one.id returning r.*;
 end $$;
 
+-- As before, and: a volume has its line too. Whoever came by as it became free had it, even before one that a person had put
+-- first, and a full takes hours.
+create or replace function take_slot(run_id bigint, token bigint, for_volumes text[]) returns setof text language plpgsql
+    set search_path = landfall, pg_catalog as $$
+declare
+    me  run;
+    c   cluster;
+    room bigint;
+    ahead bigint;
+    who text;
+    first_ahead text;
+begin
+    select * into me from run where id = run_id and lease_token = token and lease_until > now();
+    if not found then
+        return;
+    end if;
+    select * into c from cluster where name = me.cluster for no key update;
+    if c.volume_slots = 0 then
+        for_volumes := null;
+    end if;
+    if for_volumes is not null then
+        -- Two clusters of the configuration may have one server's volume. "LFvo": any number that nobody else uses.
+        perform pg_advisory_xact_lock(1279686255);
+        select format('a full restore onto %s at a time, and %s is at it', v, min(h.migration || ' ' || h.kind)) into who
+          from run h, unnest(h.volumes) v
+         where h.has_slot and h.lease_until > now() and h.id <> run_id and v = any(for_volumes)
+         group by v having count(*) >= c.volume_slots order by v limit 1;
+    end if;
+    if who is null and for_volumes is not null then
+        select format('a full restore onto %s at a time, and %s is before it', v, ahead.name) into who
+          from unnest(for_volumes) v,
+               lateral (select count(*) n from run h where h.has_slot and h.lease_until > now() and h.id <> run_id and v = any(h.volumes)) held,
+               lateral (select count(*) n, min(o.migration || ' ' || o.kind) as name from run o
+                 where o.cluster = c.name and o.id <> run_id and o.wants_slot and o.queue_class is not null and v = any(o.wants_volumes)
+                   and o.queue_at < coalesce(me.wants_since, now()) + queue_delay(me.queue_class)
+                   and (o.lease_until > now() or (o.lease_until is null and o.next_try <= now() + interval '1 s'))
+                   and not exists (select 1 from run h, unnest(h.volumes) w where h.has_slot and h.lease_until > now() and h.id <> o.id
+                        and w = any(o.wants_volumes) group by w having count(*) >= c.volume_slots)) ahead
+         where held.n + ahead.n >= c.volume_slots order by v limit 1;
+    end if;
+    select c.slots - (me.state <> 'cutover' and c.slots > 1)::int - count(*),
+           format('a restore slot of cluster %s: %s is being restored', c.name, min(h.migration || ' ' || h.kind))
+      into room, first_ahead from run h where h.cluster = c.name and h.has_slot and h.lease_until > now() and h.id <> run_id;
+    if who is null and room <= 0 then
+        who := first_ahead;
+    elsif who is null then
+        -- Nobody who comes by at the right moment is served before those that stand in line and can be.
+        select count(*), format('a restore slot of cluster %s: %s is before it', c.name, min(x.name) filter (where x.n = 1)) into ahead, first_ahead
+          from (select o.migration || ' ' || o.kind as name, row_number() over (order by o.queue_at) n from run o
+                 where o.cluster = c.name and o.id <> run_id and o.wants_slot and o.queue_class is not null
+                   and o.queue_at < coalesce(me.wants_since, now()) + queue_delay(me.queue_class)
+                   and (o.lease_until > now() or (o.lease_until is null and o.next_try <= now() + interval '1 s'))
+                   and (o.wants_volumes is null or c.volume_slots = 0 or not exists (
+                       select 1 from run h, unnest(h.volumes) v where h.has_slot and h.lease_until > now() and v = any(o.wants_volumes)
+                        group by v having count(*) >= c.volume_slots))
+                 order by o.queue_at limit room) x;
+        if ahead >= room then
+            who := first_ahead;
+        end if;
+    end if;
+    update run set has_slot = who is null, wants_slot = who is not null,
+           volumes = case when who is null then for_volumes end, wants_volumes = case when who is not null then for_volumes end
+     where id = run_id and lease_token = token and lease_until > now();
+    if found then
+        return next who;
+    end if;
+end $$;
+
 -- What a list says of a plan stands beside it: a plan is long, and unpacking ten thousand of them costs more than all else.
 alter table run
     add column gap   text,                   -- its first one, in words
