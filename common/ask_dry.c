@@ -2,6 +2,19 @@
 
 #include <stdlib.h>
 
+#include "common/source_time.h"
+
+/* NULL: none. */
+static struct bak_date
+date_of(const char *text)
+{
+	struct source_point point;
+	struct err err = { 0 };
+
+	source_point_parse(text, &point, &err);
+	return point.at;
+}
+
 static bool
 read_run(struct db *db, TALLOC_CTX *mem, const char *id, struct dry_run *dry, struct err *err)
 {
@@ -9,12 +22,16 @@ read_run(struct db *db, TALLOC_CTX *mem, const char *id, struct dry_run *dry, st
 
 	if (!DB_ASK(db, mem, &r, err, "select r.id, coalesce(r.tail_set, 0), m.cluster, r.target_database, m.database_name, r.state, r.hold, m.family_guid,"
 		" (select b.backup_set_guid from step s join backup_set b on b.id = s.backup_set where s.run = r.id and s.chain = r.chain and s.kind = 'full'"
-		"   and s.state = 'done' order by s.finished_at desc limit 1) from run r join migration m on m.id = r.migration where r.id = $1", id))
+		"   and s.state = 'done' order by s.finished_at desc limit 1), to_char(r.stop_at, 'YYYY-MM-DD\"T\"HH24:MI:SS'), r.stop_asked, r.stop_reason, r.stop_by from run r join migration m on m.id = r.migration where r.id = $1", id))
 		return false;
 	if (rows_count(r) == 0)
 		return err_set(err, ERR_REFUSED, 0, "there is no such run");
 	*dry = (struct dry_run){ .id = rows_int(r, 0, 0), .tail = rows_int(r, 0, 1), .cluster = rows_text(r, 0, 2), .target_database = rows_text(r, 0, 3),
 		.database = rows_text(r, 0, 4), .state = rows_text(r, 0, 5), .hold = rows_text_or_null(r, 0, 6) };
+	dry->stop_at = date_of(rows_text_or_null(r, 0, 9));
+	dry->stop_asked = rows_text_or_null(r, 0, 10);
+	dry->stop_reason = rows_text_or_null(r, 0, 11);
+	dry->stop_by = rows_text_or_null(r, 0, 12);
 	if (!rows_is_null(r, 0, 7))
 		guid_parse(rows_text(r, 0, 7), &dry->family);
 	if (!rows_is_null(r, 0, 8))
@@ -27,7 +44,8 @@ read_replicas(struct db *db, TALLOC_CTX *mem, const char *id, struct dry_run *dr
 {
 	struct rows *r;
 
-	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, state, redo_start_lsn, redo_fork, coalesce(extract(epoch from now() - asked_at)::bigint, -1)"
+	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, state, redo_start_lsn, redo_fork, coalesce(extract(epoch from now() - asked_at)::bigint, -1),"
+		" coalesce(last_set, 0), to_char(last_stop, 'YYYY-MM-DD\"T\"HH24:MI:SS')"
 		" from run_replica where run = $1 order by ordinal", id))
 		return false;
 	dry->n_replicas = rows_count(r);
@@ -36,7 +54,7 @@ read_replicas(struct db *db, TALLOC_CTX *mem, const char *id, struct dry_run *dr
 		struct dry_replica *x = &dry->replicas[i];
 
 		*x = (struct dry_replica){ .name = rows_text(r, i, 0), .left_out = rows_text_or_null(r, i, 1), .state = rows_text(r, i, 2),
-			.asked = rows_int(r, i, 5) };
+			.asked = rows_int(r, i, 5), .last = rows_int(r, i, 6), .last_stop = date_of(rows_text_or_null(r, i, 7)) };
 		lsn_parse(rows_text(r, i, 3), &x->redo);
 		if (!rows_is_null(r, i, 4))
 			guid_parse(rows_text(r, i, 4), &x->fork);

@@ -14,6 +14,8 @@ struct dry_replica {
 	struct lsn redo;                     /* none: nothing is restored there */
 	struct guid fork;
 	int64_t asked;                       /* seconds since; -1: never */
+	int64_t last;                        /* the set restored last, as for plan_now; 0: not known */
+	struct bak_date last_stop;
 };
 
 struct dry_run {
@@ -24,6 +26,8 @@ struct dry_run {
 	size_t n_replicas;
 	int64_t *restored;                   /* sets, in this try of the chain, in order */
 	size_t n_restored;
+	struct bak_date stop_at;             /* year 0: none */
+	const char *stop_asked, *stop_reason, *stop_by;
 	double rate;                         /* bytes of backup per second, from this cluster's own restores; 0: unknown */
 };
 

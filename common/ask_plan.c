@@ -138,6 +138,22 @@ ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err
 	return c;
 }
 
+bool
+ask_family(struct db *db, const char *migration, const struct chain *chain, struct guid *family, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "select family_guid, database_name from migration where id = $1", migration);
+
+	*family = (struct guid){ { 0 } };
+	if (good && rows_count(r) == 1 && !rows_is_null(r, 0, 0))
+		guid_parse(rows_text(r, 0, 0), family);
+	else if (good && rows_count(r) == 1)
+		*family = plan_choose_family(chain->sets, chain->n, rows_text(r, 0, 1));
+	talloc_free(mem);
+	return good;
+}
+
 const struct chain_file *
 chain_files(const struct chain *chain, const struct plan_set *set)
 {
@@ -156,11 +172,15 @@ gate_replicas(struct db *db, TALLOC_CTX *mem, const char *run, struct gate_facts
 	struct rows *r;
 
 	if (!DB_ASK(db, mem, &r, err, "select replica, state, left_out, redo_start_lsn,"
-		" coalesce(extract(epoch from now() - asked_at)::bigint, 0) from run_replica where run = $1 order by ordinal", run))
+		" coalesce(extract(epoch from now() - asked_at)::bigint, 0),"
+		/* As plan_has_stopped has it. */
+		" coalesce((select b.kind = 'log' and b.finished >= r.stop_at and (x.last_stop = r.stop_at or (x.last_stop is null and b.flags & 1 <> 0"
+		"   and b.finished = r.stop_at)) from run r, backup_set b where r.id = x.run and b.id = x.last_set), false)"
+		" from run_replica x where run = $1 order by ordinal", run))
 		return false;
 	list = talloc_zero_array(mem, struct gate_replica, rows_count(r) + 1);
 	for (size_t i = 0; i < rows_count(r); i++) {
-		list[i] = (struct gate_replica){ rows_text(r, i, 0), rows_text(r, i, 1), rows_text_or_null(r, i, 2), { 0 }, rows_int(r, i, 4) };
+		list[i] = (struct gate_replica){ rows_text(r, i, 0), rows_text(r, i, 1), rows_text_or_null(r, i, 2), { 0 }, rows_int(r, i, 4), rows_bool(r, i, 5) };
 		lsn_parse(rows_text(r, i, 3), &list[i].redo);
 	}
 	facts->replicas = list;
@@ -185,8 +205,12 @@ ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *f
 		/* A partial continues the chain when its provisional header says: our family, a log, and not before the tail's end. */
 		" (select min(u.name) from upload u, migration m where m.id = r.migration and u.migration = r.migration and u.state = 'partial'"
 		"   and u.inspect->'sets'->0->>'FamilyGUID' = m.family_guid::text and u.inspect->'sets'->0->>'BackupType' = '2'"
-		"   and (u.inspect->'sets'->0->>'FirstLSN')::numeric >= coalesce(t.last_lsn, 0))"
-		" , r.recovered_at is not null, r.kind = 'uat' from run r left join backup_set t on t.id = r.tail_set where r.id = $1", id))
+		"   and (u.inspect->'sets'->0->>'FirstLSN')::numeric >= coalesce(t.last_lsn, 0)"
+		/* Behind a point to stop at nothing is a part of it. */
+		"   and not coalesce(t.finished >= r.stop_at, false))"
+		" , r.recovered_at is not null, r.kind = 'uat', r.plan->>'awaits', to_char(r.stop_at, 'YYYY-MM-DD\"T\"HH24:MI:SS'), r.stop_reason, r.stop_by,"
+		" coalesce(t.finished >= r.stop_at, false), coalesce(r.stop_lsn, (select x.redo_start_lsn from run_replica x where x.run = r.id"
+		"  order by x.ordinal limit 1)) from run r left join backup_set t on t.id = r.tail_set where r.id = $1", id))
 		return false;
 	if (rows_count(r) == 0)
 		return err_set(err, ERR_REFUSED, 0, "there is no such run");
@@ -203,7 +227,17 @@ ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *f
 	facts->continuing = rows_text_or_null(r, 0, 10);
 	facts->recovered = rows_bool(r, 0, 11);
 	facts->rehearsal = rows_bool(r, 0, 12);
-	return gate_replicas(db, mem, id, facts, err);
+	facts->awaits = rows_text_or_null(r, 0, 13);
+	facts->stop_at = rows_text_or_null(r, 0, 14);
+	facts->stop_reason = rows_text_or_null(r, 0, 15);
+	facts->stop_by = rows_text_or_null(r, 0, 16);
+	facts->stops = rows_bool(r, 0, 17);
+	if (!gate_replicas(db, mem, id, facts, err))
+		return false;
+	/* Where the primary stands counts when it stands at the point. */
+	if (facts->recovered || (facts->n_replicas > 0 && facts->replicas[0].stopped))
+		lsn_parse(rows_text_or_null(r, 0, 18), &facts->stop_lsn);
+	return true;
 }
 
 bool
@@ -260,8 +294,9 @@ plan_json(const struct plan *todo, const struct plan *whole, const int64_t *rest
 	for (size_t i = 0; i < todo->n_steps; i++) {
 		const struct plan_set *s = todo->steps[i].set;
 
-		json_array_append_new(steps, json_pack("{s:I,s:o,s:s,s:o,s:o}", "set", (json_int_t)s->id, "files", file_names(s), "type",
-			bak_type_word(s->type), "first_lsn", lsn_or_null(s->first_lsn), "last_lsn", lsn_or_null(s->last_lsn)));
+		json_array_append_new(steps, json_pack("{s:I,s:o,s:s,s:o,s:o,s:o}", "set", (json_int_t)s->id, "files", file_names(s), "type",
+			bak_type_word(s->type), "first_lsn", lsn_or_null(s->first_lsn), "last_lsn", lsn_or_null(s->last_lsn), "stop_at",
+			date_or_null(todo->steps[i].stop_at)));
 	}
 	for (size_t i = 0; i < whole->n_unused; i++) {
 		const struct plan_unused *u = &whole->unused[i];
@@ -281,6 +316,7 @@ plan_json(const struct plan *todo, const struct plan *whole, const int64_t *rest
 	json_object_set_new(o, "gaps", gaps);
 	json_object_set_new(o, "notes", notes);
 	json_object_set_new(o, "complete", json_boolean(todo->complete));
+	json_object_set_new(o, "awaits", todo->awaits == NULL ? json_null() : json_string(todo->awaits));
 	json_object_set_new(o, "ends_at", lsn_or_null(todo->ends_at));
 	json_object_set_new(o, "has_tail", json_boolean(todo->has_tail));
 	return o;

@@ -20,6 +20,8 @@ struct chain {
 	size_t n_parts; /* stripes of all sets, those sent twice too */
 };
 struct chain *ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err);
+/* Which family of backups the migration's database is: as recorded, or as it looks by now; null when no full is there. */
+bool ask_family(struct db *db, const char *migration, const struct chain *chain, struct guid *family, struct err *err);
 const struct chain_file *chain_files(const struct chain *chain, const struct plan_set *set);
 
 bool ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *facts, struct err *err);

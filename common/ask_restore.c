@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/run_sheet.h"
+#include "common/source_time.h"
 
 static bool
 must_change(const struct rows *rows, struct err *err)
@@ -80,11 +81,15 @@ ask_worker_beat(struct db *db, const char *worker, const char *runs, struct err 
 	" exists (select 1 from run o where o.cluster = r.cluster and o.wants_slot and o.lease_until is null"            \
 	"  and o.queue_class is not null and o.queue_at < case when r.slot_at < now() - interval '" TURN "'"             \
 	"   then now() + queue_delay(r.queue_class) else " ONLY_CUTOVERS " end),"                             \
-	" r.drop_asked, r.backed_out, r.cancelled_at is not null, r.recovered_at is not null, r.chain, r.replanned, r.void_until"
+	" r.drop_asked, r.backed_out, r.cancelled_at is not null, r.recovered_at is not null, r.chain, r.replanned, r.void_until,"    \
+	" to_char(r.stop_at, 'YYYY-MM-DD\"T\"HH24:MI:SS'), r.stop_reason, r.stop_lsn"
 
 static void
 read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *run)
 {
+	struct source_point stop;
+	struct err unread = { 0 };
+
 	*run = (struct restore_run){ .id = rows_int(r, i, 0), .token = rows_int(r, i, 1), .tail_set = rows_int(r, i, 2) };
 	run->migration = talloc_strdup(mem, rows_text(r, i, 3));
 	run->kind = talloc_strdup(mem, rows_text(r, i, 4));
@@ -107,6 +112,10 @@ read_run(TALLOC_CTX *mem, const struct rows *r, size_t i, struct restore_run *ru
 	run->chain = (int)rows_int(r, i, 19);
 	run->replanned = (int)rows_int(r, i, 20);
 	lsn_parse(rows_is_null(r, i, 21) ? NULL : rows_text(r, i, 21), &run->void_until);
+	source_point_parse(rows_text_or_null(r, i, 22), &stop, &unread);
+	run->stop_at = stop.at;
+	run->stop_reason = rows_is_null(r, i, 23) ? NULL : talloc_strdup(mem, rows_text(r, i, 23));
+	lsn_parse(rows_is_null(r, i, 24) ? NULL : rows_text(r, i, 24), &run->stop_lsn);
 }
 
 bool
@@ -208,13 +217,37 @@ ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica
 	return true;
 }
 
-bool
-ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo, struct guid fork,
-                struct err *err)
+static const char *
+date_or_null(TALLOC_CTX *mem, struct bak_date d)
 {
-	return UNDER_LEASE(db, run, err, "update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now()"
-		" where run = $1 and replica = $3 and " STEP_LEASE, replica, state, lsn_is_null(redo) ? NULL : lsn_text(redo).s,
-		guid_is_null(fork) ? NULL : guid_text(fork).s);
+	return d.year == 0 ? NULL : talloc_strdup(mem, bak_date_text(d).s);
+}
+
+static const char *
+guid_or_null(TALLOC_CTX *mem, struct guid g)
+{
+	return guid_is_null(g) ? NULL : talloc_strdup(mem, guid_text(g).s);
+}
+
+bool
+ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, int64_t *last, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	/* Half a copy has no row of its own yet: the newest is then of the copy before it, under the same name. */
+	bool whole = !lsn_is_null(seen->redo);
+	struct rows *r = NULL;
+	bool good = DB_ASK(db, mem, &r, err, "update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
+		" last_set = own.id, last_stop = case when own.id is not null then $8::timestamp end from (select"
+		"  (select s.backup_set from step s join run r on r.id = s.run and r.chain = s.chain join backup_set b on b.id = s.backup_set"
+		"    where s.run = $1 and s.replica = $3 and b.backup_set_guid = $7::uuid order by s.id desc limit 1) id) own"
+		" where run = $1 and replica = $3 and " STEP_LEASE " returning coalesce(last_set, 0)", db_int(mem, run->id), db_int(mem, run->token),
+		replica, seen->state, whole ? lsn_text(seen->redo).s : NULL, guid_or_null(mem, seen->fork), whole ? guid_or_null(mem, seen->last_set) : NULL,
+		date_or_null(mem, seen->last_stop)) && must_change(r, err);
+
+	if (last != NULL)
+		*last = good ? rows_int(r, 0, 0) : 0;
+	talloc_free(mem);
+	return good;
 }
 
 bool
@@ -279,15 +312,17 @@ ask_waived_tail(struct db *db, const char *migration, struct guid family, int64_
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
 
 bool
-ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err)
+ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, bool is_online, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = DB_ASK(db, mem, NULL, err,
 		"update step s set finished_at = now(), state = case when $5::boolean and s.kind not in ('users', 'drop') then 'done'"
-		"  when s.backup_set is not null and (select b.last_lsn from backup_set b where b.id = s.backup_set) <= $4::numeric then 'done' else 'failed' end,"
+		"  when s.backup_set is not null and (select b.last_lsn <= $4::numeric or (b.backup_set_guid = $6::uuid and s.stop_at = $7::timestamp)"
+		"   from backup_set b where b.id = s.backup_set) then 'done' else 'failed' end,"
 		"  said = case when s.kind = 'users' then s.said else 'its worker ended; judged by what the server has' end, cut_off = s.cut_off + 1"
 		" where s.run = $1 and s.replica = $3 and s.state = 'running' and s.lease_token <> $2 and " STEP_LEASE,
-		db_int(mem, run->id), db_int(mem, run->token), replica, lsn_is_null(redo) ? "-1" : lsn_text(redo).s, db_bool(is_online));
+		db_int(mem, run->id), db_int(mem, run->token), replica, lsn_is_null(seen->redo) ? "-1" : lsn_text(seen->redo).s, db_bool(is_online),
+		lsn_is_null(seen->redo) ? NULL : guid_or_null(mem, seen->last_set), date_or_null(mem, seen->last_stop));
 
 	talloc_free(mem);
 	return good;
@@ -327,21 +362,21 @@ why_not_begun(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, str
 }
 
 bool
-ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set, const char *statement,
-               struct restore_step *step, struct err *err)
+ask_step_begin(struct db *db, const struct restore_run *run, const struct restore_intent *intent, struct restore_step *step, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	/* The run's row is locked, so that what a person asked for is either before this statement or told that it runs. */
 	bool good = DB_ASK(db, mem, &r, err,
-		"insert into step(run, replica, chain, kind, backup_set, state, attempts, tries, statement, lease_token, started_at)"
-		" select r.id, $3, r.chain, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now() from run r where r.id = $1 and r.lease_token = $2"
+		"insert into step(run, replica, chain, kind, backup_set, state, attempts, tries, statement, lease_token, started_at, stop_at)"
+		" select r.id, $3, r.chain, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now(), $8::timestamp from run r where r.id = $1 and r.lease_token = $2"
 		"  and r.lease_until > now() and ($4 not in ('full', 'differential', 'log', 'recovery')"
 		"   or (r.hold is null and r.drop_asked is null and r.replanned = $7::int)) for share of r"
 		" on conflict (run, replica, chain, kind, coalesce(backup_set, 0)) do update set state = 'running', attempts = step.attempts + 1,"
 		"  tries = step.tries + 1, not_before = null, statement = excluded.statement, lease_token = excluded.lease_token, started_at = now(), finished_at = null, percent = null, session = null, wait_type = null,"
-		"  first_error = null returning id, attempts, tries",
-		db_int(mem, run->id), db_int(mem, run->token), replica, kind, set == 0 ? NULL : db_int(mem, set), statement, db_int(mem, run->replanned));
+		"  first_error = null, stop_at = excluded.stop_at returning id, attempts, tries",
+		db_int(mem, run->id), db_int(mem, run->token), intent->replica, intent->kind, intent->set == 0 ? NULL : db_int(mem, intent->set),
+		intent->statement, db_int(mem, run->replanned), date_or_null(mem, intent->stop_at));
 
 	if (good && rows_count(r) != 1)
 		good = why_not_begun(db, mem, run, err);
@@ -547,10 +582,11 @@ ask_dropped(struct db *db, const struct restore_run *run, const char *left, stru
 		"  last_file = case when drop_asked = 'restart' and backed_out is null then last_file end,"
 		"  tail_set = case when drop_asked = 'restart' and backed_out is null then tail_set end,"
 		"  drop_asked = null, break_off = false, drop_said = 'the copy is gone' || coalesce(', but ' || $3, ''), recover_asked = null, recovered_at = null,"
-		"  users_done = false, verdict = null, failure = null, plan = null where " LEASE " and drop_asked is not null returning *),"
+		"  users_done = false, verdict = null, failure = null, plan = null, stop_lsn = null where " LEASE " and drop_asked is not null returning *),"
 		" steps as (update step s set state = 'done', said = 'judged by what the server has', finished_at = now() from gone g"
 		"  where s.run = g.id and s.chain = g.chain - 1 and s.kind = 'drop' and s.state <> 'done'),"
-		" replicas as (update run_replica x set state = 'absent', redo_start_lsn = null, redo_fork = null, asked_at = now() from gone g"
+		" replicas as (update run_replica x set state = 'absent', redo_start_lsn = null, redo_fork = null, last_set = null, last_stop = null,"
+		"   asked_at = now() from gone g"
 		"  where x.run = g.id and (x.left_out is null or $3::text is null))"
 		" insert into event(migration, run, kind, text, data) select g.migration, g.id, 'dropped',"
 		"  'the copy ' || g.target_database || ' was thrown away, asked by ' || coalesce(g.drop_by, '?') || coalesce('; but ' || $3, ''),"
@@ -713,6 +749,8 @@ ask_go_on(struct db *db, int64_t run, struct err *err)
 		"   and s.chain = r.chain and s.state = 'done' and s.backup_set is not null) then 'restoring' else 'waiting' end else state end,"
 		" cutover_at = case when not (" BACK ") then cutover_at end, last_file = case when not (" BACK ") then last_file end,"
 		" tail_set = case when not (" BACK ") then tail_set end, recover_asked = case when not (" BACK ") then recover_asked end,"
+		" stop_at = case when not (" BACK ") then stop_at end, stop_reason = case when not (" BACK ") then stop_reason end,"
+		" stop_asked = case when not (" BACK ") then stop_asked end, stop_by = case when not (" BACK ") then stop_by end,"
 		" clock_started = case when not (" BACK ") then clock_started end, clock_stopped = case when not (" BACK ") then clock_stopped end"
 		" where id = $1", NULL, err);
 }
@@ -858,6 +896,38 @@ ask_unskip(struct db *db, const struct restore_action *a, const char *file, bool
 }
 
 bool
+ask_stop(struct db *db, int64_t run, const struct restore_stop *stop, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	/* replanned: no statement of an older plan begins after this. */
+	bool good = DB_ASK(db, mem, NULL, err, "update run set stop_at = $2::timestamp, stop_asked = $3, stop_reason = $4, stop_by = $5, stop_lsn = null,"
+		" tail_set = null, last_file = case when $2::timestamp is null then last_file end, replanned = replanned + 1, wants_slot = false, next_try = now()"
+		" where id = $1", db_int(mem, run), date_or_null(mem, stop->at), stop->asked, stop->reason, stop->by);
+
+	talloc_free(mem);
+	return good;
+}
+
+bool
+ask_past_stop(struct db *db, TALLOC_CTX *mem, int64_t run, struct bak_date stop, const char **what, struct err *err)
+{
+	struct rows *r = NULL;
+
+	/* As plan_is_past_stop has it, of everything that was restored or begun; a statement that runs may end well. */
+	if (!DB_ASK(db, mem, &r, err, "select coalesce((select min(u.name) from media_family f join upload u on u.id = f.upload where f.backup_set = b.id), 'a backup')"
+		" || ', finished at ' || to_char(b.finished, 'YYYY-MM-DD\"T\"HH24:MI:SS') || ', is ' || case s.state when 'running' then 'being restored' else 'restored' end"
+		" || coalesce(' up to ' || to_char(s.stop_at, 'YYYY-MM-DD\"T\"HH24:MI:SS'), '') || ' on ' || s.replica"
+		" from step s join run r on r.id = s.run and r.chain = s.chain join backup_set b on b.id = s.backup_set"
+		" join run_replica x on x.run = s.run and x.replica = s.replica and x.left_out is null"
+		" where s.run = $1 and s.state in ('done', 'running') and (s.stop_at is null or s.stop_at > $2::timestamp)"
+		"  and (b.finished > $2::timestamp or (b.finished = $2::timestamp and b.kind = 'log' and b.flags & 1 = 0)) order by b.finished, s.id limit 1",
+		db_int(mem, run), date_or_null(mem, stop)))
+		return false;
+	*what = rows_count(r) == 1 ? rows_text(r, 0, 0) : NULL;
+	return true;
+}
+
+bool
 ask_clock(struct db *db, int64_t run, bool start, struct err *err)
 {
 	return change_run(db, run, start ? "update run set clock_started = coalesce(clock_started, now()) where id = $1"
@@ -893,7 +963,8 @@ ask_is_past(struct db *db, int64_t run, int64_t set, bool *past, struct err *err
 bool
 ask_recover(struct db *db, int64_t run, struct err *err)
 {
-	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', waits_for = null, next_try = now()"
+	return change_run(db, run, "update run set recover_asked = coalesce(recover_asked, now()), state = 'recovering', waits_for = null, next_try = now(),"
+		" stop_lsn = case when stop_at is not null then (select x.redo_start_lsn from run_replica x where x.run = run.id order by x.ordinal limit 1) end"
 		" where id = $1", NULL, err);
 }
 

@@ -28,6 +28,9 @@ struct restore_run {
 	int chain;              /* which try of the whole chain */
 	int replanned;          /* how often a person changed what is planned */
 	struct lsn void_until;  /* no tail ends here or before: it belongs to a cutover that was backed out */
+	struct bak_date stop_at; /* a person wants it to end there, in the source's local time; year 0: at its end */
+	const char *stop_reason;
+	struct lsn stop_lsn;    /* where RECOVERY is sent to after a stop; none before the gates were passed */
 };
 
 bool ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err);
@@ -67,8 +70,13 @@ struct restore_replica {
 	struct guid fork;
 };
 bool ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica **list, size_t *n, struct err *err);
-bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const char *state, struct lsn redo,
-                     struct guid fork, struct err *err);
+/*
+ * Where a replica stands. last_set and last_stop: the newest row of its restorehistory, which outlives the copy: *last gets the set's
+ * id if it was begun on this replica in this try of the chain, else 0.
+ */
+struct restore_seen { const char *state; struct lsn redo; struct guid fork, last_set; struct bak_date last_stop; };
+bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, int64_t *last,
+                     struct err *err);
 
 bool ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file **list, size_t *n, struct err *err);
 bool ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t *n, struct err *err);
@@ -77,9 +85,11 @@ bool ask_waived_tail(struct db *db, const char *migration, struct guid family, i
 
 /*
  * Steps that a worker left as running when it died: what the server has now says how they ended. redo: where the
- * replica stands (none when it is ONLINE: then everything before is done).
+ * replica stands (none when it is ONLINE: then everything before is done). A log that was stopped in ends behind redo; it is done
+ * when the history's newest row is its own, with its STOPAT.
  */
-bool ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, struct lsn redo, bool is_online, struct err *err);
+bool ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, bool is_online,
+                      struct err *err);
 
 /*
  * How this step failed when it was tried last. rest_ms: it is not its time yet. cut_off: how often in a row no answer of the
@@ -92,8 +102,9 @@ bool ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run
 /* attempt counts for ever; tries begins again when a person asks for another try. */
 struct restore_step { int64_t id; int attempt, tries; };
 /* Intent first: the row is there before the statement is sent. set 0: none. */
-bool ask_step_begin(struct db *db, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
-                    const char *statement, struct restore_step *step, struct err *err);
+struct restore_intent { const char *replica, *kind; int64_t set; const char *statement; struct bak_date stop_at; };
+bool ask_step_begin(struct db *db, const struct restore_run *run, const struct restore_intent *intent, struct restore_step *step,
+                    struct err *err);
 /* True once a person wants the statements that run to be broken off. */
 bool ask_break_off(struct db *db, const struct restore_run *run, bool *wanted, struct err *err);
 bool ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err);
@@ -180,6 +191,14 @@ enum restore_skip { SKIP_DONE, SKIP_NOT_FOUND, SKIP_RESTORED, SKIP_TAIL };
 bool ask_skip(struct db *db, const struct restore_action *action, const char *file, const char *reason, enum restore_skip *how,
               struct err *err);
 bool ask_unskip(struct db *db, const struct restore_action *action, const char *file, bool *found, struct err *err);
+/*
+ * The run ends at this point (year 0: at its end again). What was recognised as its tail is recognised anew, and no file is named as
+ * the last one any more.
+ */
+struct restore_stop { struct bak_date at; const char *asked, *reason, *by; };
+bool ask_stop(struct db *db, int64_t run, const struct restore_stop *stop, struct err *err);
+/* *what: a backup that is restored, or being restored, and holds more than the point, on which replica; or NULL. */
+bool ask_past_stop(struct db *db, TALLOC_CTX *mem, int64_t run, struct bak_date stop, const char **what, struct err *err);
 bool ask_clock(struct db *db, int64_t run, bool start, struct err *err);
 /* Names the last file while no tail is recognised; later it changes nothing. */
 bool ask_last_file(struct db *db, int64_t run, const char *file, struct err *err);

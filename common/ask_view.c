@@ -101,7 +101,8 @@ view_migrations(struct db *db, struct err *err)
 	"   where s.run = r.id and s.chain = r.chain and s.state = 'done'" \
 	"     and s.replica = (select x.replica from run_replica x where x.run = r.id order by x.ordinal limit 1))," \
 	" 'steps_todo', coalesce(r.plan->'steps', '[]'::jsonb), 'unused', coalesce(r.plan->'unused', '[]'::jsonb)," \
-	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb)," \
+	" 'gaps', coalesce(r.plan->'gaps', '[]'::jsonb), 'awaits', r.plan->'awaits', 'stop_at', to_char(r.stop_at, 'YYYY-MM-DD\"T\"HH24:MI:SS')," \
+	" 'stop_asked', r.stop_asked, 'stop_reason', r.stop_reason, 'stop_by', r.stop_by," \
 	" 'preflight', (select coalesce(json_agg(json_build_object('replica', p.replica, 'asked_at', to_char(p.asked_at at time zone 'UTC'," \
 	"   'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), 'age_seconds', extract(epoch from now() - p.asked_at)::bigint, 'blocks', p.blocks, 'findings', p.findings)" \
 	"   order by x.ordinal), '[]') from preflight p join run_replica x on x.run = p.run and x.replica = p.replica and x.left_out is null where p.run = r.id)," \

@@ -75,6 +75,37 @@ plan_cannot_stop_in(const struct planner *p, const struct plan_set *s)
 }
 
 /*
+ * Where the database stands in time is what the set restored last says, not redo: after a log with STOPAT that held the point, redo
+ * is somewhere before that log's LastLSN. Its end is enough only where it had to be restored as a whole: the point is its very end.
+ */
+bool
+plan_has_stopped(const struct planner *p)
+{
+	if (p->now->absent || p->at == NULL || p->at->type != BAK_LOG || !plan_holds_stop(p, p->at))
+		return false;
+	return p->now->last_stop.year != 0 ? bak_date_compare(p->now->last_stop, p->goal->stop_at) == 0
+	                                   : p->at->bulk_logged && bak_date_compare(p->at->finish, p->goal->stop_at) == 0;
+}
+
+/*
+ * The dates of a backup are cut to the second: a log that ends in the point's own second and was restored as a whole has, perhaps,
+ * what was written after the point.
+ */
+bool
+plan_is_past_stop(const struct planner *p)
+{
+	const struct plan_set *at = p->at;
+	struct bak_date stop = p->goal->stop_at, reached;
+
+	if (p->now->absent || at == NULL || stop.year == 0 || plan_has_stopped(p))
+		return false;
+	if (p->now->last_stop.year != 0 && bak_date_compare(p->now->last_stop, stop) <= 0)
+		return false;
+	reached = p->now->last_stop.year != 0 && bak_date_compare(p->now->last_stop, at->finish) < 0 ? p->now->last_stop : at->finish;
+	return bak_date_compare(reached, stop) > 0 || (bak_date_compare(reached, stop) == 0 && at->type == BAK_LOG && !at->bulk_logged);
+}
+
+/*
  * sys.master_files has it that first_fork_guid of the next log must match redo_start_fork_guid. That is the rule for a
  * log within one fork. One that spans a fork point goes on from the old fork up to that point, and from the new one
  * behind it: else the first log after restoring a database and taking a full of it would fit on nothing.
@@ -393,6 +424,16 @@ choose(const struct graph *g)
 	return best;
 }
 
+/* The way that ends where the database is. */
+static const struct node *
+stay(const struct planner *p)
+{
+	struct node *n = talloc(p->mem, struct node);
+
+	*n = (struct node){ .end = p->now->redo, .start = p->now->redo, .fork = forks_index(p->forks, p->now->fork, p->looks), .reached = true };
+	return n;
+}
+
 /* The end of the best way, or NULL when there is none. */
 static const struct node *
 find_way(const struct planner *p)
@@ -434,6 +475,8 @@ prepare(struct planner *p)
 
 		if (p->goal->last != 0 && s->id == p->goal->last)
 			p->last = s;
+		if (p->now->last != 0 && s->id == p->now->last)
+			p->at = s;
 		if (!plan_is_usable(p, s))
 			continue;
 		p->by_bytes = p->by_bytes && s->bytes != 0;
@@ -477,15 +520,22 @@ plan_make(TALLOC_CTX *parent, const struct plan_set *sets, size_t n, struct guid
 	struct plan *plan = talloc_zero(parent, struct plan);
 	struct planner p = { .mem = talloc_new(plan), .sets = sets, .n = n, .family = family, .now = now, .goal = goal, .looks = &plan->looks };
 	const struct node *end;
+	bool stopped;
 
 	prepare(&p);
-	end = find_way(&p);
+	plan->past_stop = plan_is_past_stop(&p);
+	stopped = plan_has_stopped(&p);
+	end = stopped || plan->past_stop ? stay(&p) : find_way(&p);
 	if (end != NULL)
 		add_steps(&p, plan, end);
+	if (stopped)
+		plan->stops_in = p.at->id;
+	else if (end != NULL && is_stopped(&p, end))
+		plan->stops_in = end->set->id;
 	for (size_t i = 0; i < n && end != NULL; i++)
 		plan->has_tail = plan->has_tail || (sets[i].type == BAK_LOG && sets[i].tail_norecovery && guid_equal(sets[i].family, family) &&
 			lsn_compare(sets[i].last_lsn, plan->ends_at) == 0 && guid_equal(sets[i].fork, plan->ends_fork));
-	plan_say(&p, plan, end != NULL, end != NULL && is_stopped(&p, end), end != NULL && is_at_last(&p, end));
+	plan_say(&p, plan, end != NULL, plan->stops_in != 0, end != NULL && (stopped || is_at_last(&p, end)));
 	talloc_free(p.mem);
 	return plan;
 }

@@ -55,11 +55,16 @@ struct plan_now {
 	struct guid fork;        /* redo_start_fork_guid */
 	struct guid base;        /* BackupSetGUID of the full that was restored; null when unknown */
 	struct lsn void_until;   /* no tail ends here or before: it is of a cutover that was backed out */
+	/* What the server's history says was restored last (id; 0: not known) and with which STOPAT (year 0: as a whole). A log that was
+	 * stopped in leaves redo before its own end, so that redo alone cannot tell whether the point is reached, or passed. */
+	int64_t last;
+	struct bak_date last_stop;
 };
 
 struct plan_goal {
 	struct bak_date stop_at; /* source's local time (common/source_time.h); year 0: to the end of what is there */
 	int64_t last;            /* id of the set that must be the last one (the tail); 0: none */
+	bool follows;            /* backups still come: a point that none of them contains yet is waited for, and is no gap */
 };
 
 enum plan_reason {
@@ -115,6 +120,9 @@ struct plan {
 	struct guid ends_fork;
 	bool complete;           /* a base is there, no gap, and the goal's last set (if any) is reached */
 	bool has_tail;           /* the chain ends with a log taken WITH NORECOVERY */
+	int64_t stops_in;        /* id of the log that contains the point to stop at, restored or planned; 0: none does */
+	bool past_stop;          /* more is restored than the point to stop at: the gap says so */
+	const char *awaits;      /* which log is waited for to stop in (a goal that follows), or NULL */
 	size_t looks;            /* how often two sets were compared to find the way: what a test holds near linear */
 };
 

@@ -31,6 +31,7 @@ struct planner {
 	const struct plan_now *now;
 	const struct plan_goal *goal;
 	const struct plan_set *last; /* the goal's; NULL without one */
+	const struct plan_set *at;   /* what was restored last; NULL when it is not known */
 	struct forks *forks;
 	const struct plan_set **fulls; /* usable ones by BackupSetGUID */
 	size_t n_fulls;
@@ -45,6 +46,9 @@ bool plan_is_beyond_last(const struct planner *p, const struct plan_set *s);
 bool plan_holds_stop(const struct planner *p, const struct plan_set *s); /* a log that contains the point or ends behind it */
 /* It contains the point, and holds changes that can only be restored as a whole (messages 4327 and 4341). */
 bool plan_cannot_stop_in(const struct planner *p, const struct plan_set *s);
+/* The database stands at the point: nothing more is restored. Or behind it. */
+bool plan_has_stopped(const struct planner *p);
+bool plan_is_past_stop(const struct planner *p);
 /* On the recovery path of a database that stands at redo on fork; LSNs but the fork point's are not looked at. */
 bool plan_is_on_path(const struct plan_set *s, struct lsn redo, struct guid fork);
 /* A differential's base: the usable full, or NULL. */

@@ -339,6 +339,21 @@ name_unapplied(const struct say *y)
 			.after = prev == NULL ? (struct bak_date){ 0 } : prev->finish, .before = furthest->finish });
 }
 
+/* Everything here ends before the point, and more will come. */
+static void
+await_stop(const struct say *y)
+{
+	const struct plan_set *prev = last_applied(y);
+	struct bak_date stop = y->p->goal->stop_at;
+
+	if (prev == NULL)
+		y->plan->awaits = talloc_asprintf(y->plan, "the log backup that contains %s, the point to stop at", bak_date_text(stop).s);
+	else
+		y->plan->awaits = talloc_asprintf(y->plan, "the log backup of [%s] that contains %s, the point to stop at: the first one finished at that time or "
+			"later on %s; what is here ends at %s (end of %s)", prev->database, bak_date_text(stop).s, prev->server,
+			bak_date_text(prev->finish).s, first_file(prev));
+}
+
 /* Everything here ends before the point. With SIMPLE nothing else can be had, and behind a tail there is nothing. */
 static void
 name_stop(const struct say *y)
@@ -346,12 +361,31 @@ name_stop(const struct say *y)
 	const struct plan_set *prev = last_applied(y);
 	struct bak_date stop = y->p->goal->stop_at;
 
-	if (stop.year == 0 || prev == NULL || bak_date_compare(prev->finish, stop) >= 0 || y->plan->has_tail || (y->base != NULL && y->base->simple))
+	if (stop.year == 0 || y->plan->has_tail || (y->base != NULL && y->base->simple))
+		return;
+	if (y->p->goal->follows) {
+		await_stop(y);
+		return;
+	}
+	if (prev == NULL || bak_date_compare(prev->finish, stop) >= 0)
 		return;
 	add_gap(y->plan, (struct plan_gap){ .needed = y->plan->ends_at, .after = prev->finish, .server = prev->server,
 		.text = talloc_asprintf(y->plan, "the log backup of [%s] that contains %s is missing: it was taken on %s after %s (end of %s); send all log backups "
 			"up to the first one finished at that time or later", prev->database, bak_date_text(stop).s, prev->server,
 			bak_date_text(prev->finish).s, first_file(prev)) });
+}
+
+/* What is restored cannot be taken out of a database. */
+static void
+name_past_stop(const struct say *y)
+{
+	const struct planner *p = y->p;
+	const struct plan_set *at = p->at;
+
+	add_gap(y->plan, (struct plan_gap){ .needed = y->plan->ends_at, .server = at->server, .before = at->finish,
+		.text = talloc_asprintf(y->plan, "%s is restored%s%s, which is more than the point to stop at, %s: no database can be taken back to it; "
+			"begin the chain again (migration restart), or stop later", first_file(at), p->now->last_stop.year == 0 ? ", finished at " : " up to ",
+			bak_date_text(p->now->last_stop.year == 0 ? at->finish : p->now->last_stop).s, bak_date_text(p->goal->stop_at).s) });
 }
 
 static void
@@ -464,6 +498,8 @@ why_log_unused(const struct say *y, const struct plan_set *s)
 	if (full != NULL && lsn_compare(s->last_lsn, full->last_lsn) <= 0)
 		return unused(s, PLAN_OLDER_THAN_BASE, talloc_asprintf(plan,
 			"it ends at LSN %s, before the full backup %s ends", lsn_text(s->last_lsn).s, first_file(full)));
+	if (s == p->at && y->stopped && plan->stops_in == s->id)
+		return unused(s, PLAN_RESTORED, "the database already contains it, up to the point to stop at");
 	if (lsn_compare(s->last_lsn, plan->ends_at) <= 0 && !is_on_way(y, s))
 		return unused(s, PLAN_OTHER_FORK, forked);
 	if (!p->now->absent && lsn_compare(s->last_lsn, p->now->redo) <= 0)
@@ -477,7 +513,7 @@ why_log_unused(const struct say *y, const struct plan_set *s)
 		return unused(s, PLAN_BEYOND_STOP, "it was taken after the last log of the migration");
 	if (plan_cannot_stop_in(p, s) && plan_is_on_path(s, plan->ends_at, plan->ends_fork) && lsn_compare(s->first_lsn, plan->ends_at) <= 0)
 		return unused(s, PLAN_BEYOND_STOP, "the point to stop at lies in it, and its bulk-logged changes can only be restored as a whole");
-	if (y->stopped)
+	if (y->stopped || plan->past_stop)
 		return unused(s, PLAN_BEYOND_STOP, "it lies beyond the point to stop at");
 	if (lsn_compare(s->first_lsn, plan->ends_at) <= 0 || is_history(y, s))
 		return unused(s, PLAN_OTHER_FORK, forked);
@@ -602,6 +638,8 @@ plan_say(const struct planner *p, struct plan *plan, bool found, bool stopped, b
 	look_at_the_way(&y);
 	if (!found)
 		name_missing_base(&y);
+	else if (plan->past_stop)
+		name_past_stop(&y);
 	else if (!stopped)
 		name_holes(&y);
 	if (found && !stopped && plan->n_gaps == 0)
@@ -611,6 +649,6 @@ plan_say(const struct planner *p, struct plan *plan, bool found, bool stopped, b
 	if (found && plan->n_gaps == 0)
 		name_last(&y);
 	note_simple(&y);
-	plan->complete = found && plan->n_gaps == 0 && (p->last == NULL ? p->goal->last == 0 : reached_last);
+	plan->complete = found && plan->n_gaps == 0 && plan->awaits == NULL && (p->last == NULL ? p->goal->last == 0 : reached_last);
 	explain_the_rest(&y);
 }

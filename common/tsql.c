@@ -156,7 +156,7 @@ char *
 tsql_ask_history(TALLOC_CTX *parent, const char *database)
 {
 	return talloc_asprintf(parent,
-		"SELECT TOP (50) h.restore_history_id, h.restore_type, b.backup_set_uuid, b.last_lsn"
+		"SELECT TOP (50) h.restore_history_id, h.restore_type, b.backup_set_uuid, b.last_lsn, CONVERT(nvarchar(23), h.stop_at, 126) AS stop_at"
 		" FROM msdb.dbo.restorehistory h JOIN msdb.dbo.backupset b ON b.backup_set_id = h.backup_set_id"
 		" WHERE h.destination_database_name = %s ORDER BY h.restore_history_id DESC", tsql_text(parent, database));
 }

@@ -98,6 +98,7 @@ int cmd_migration_priority(struct cli *c);
 int cmd_migration_primary(struct cli *c);
 int cmd_migration_skip(struct cli *c);
 int cmd_migration_unskip(struct cli *c);
+int cmd_migration_stop_at(struct cli *c);
 int cmd_migration_cancel(struct cli *c);
 int cmd_migration_drop(struct cli *c);
 int cmd_migration_restart(struct cli *c);

@@ -24,6 +24,9 @@ static const struct cli_command commands[] = {
 	  " nothing is to do and the chain is complete, 2 when something is to do or missing, 1 when it fails" },
 	{ "migration", "skip", cmd_migration_skip, "migration skip M FILE --reason R", "takes a backup out of the plan; never one that is restored" },
 	{ "migration", "unskip", cmd_migration_unskip, "migration unskip M FILE", "puts it back" },
+	{ "migration", "stop-at", cmd_migration_stop_at, "migration stop-at M TIME --reason R [--run uat|production] | migration stop-at M --clear [--run …]",
+	  "the run ends at that time instead of at the tail, and what came after is left behind: 2026-11-23T05:16:00 is the source's\n      local time; with a"
+	  " zone (Z, +02:00) it is turned into that by the zone in the backups' headers. --clear: at the tail again" },
 	{ "migration", "preflight", cmd_migration_preflight, "migration preflight M [--run uat|production] [--now [--timeout 1m]]",
 	  "what the target's servers said before anything is restored, and who must act (exit 6: something blocks, or nothing was asked yet);\n"
 	  "      with --now they are asked anew first, as soon as no statement of the run is under way" },

@@ -3,7 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/ask_plan.h"
 #include "common/clock.h"
+#include "common/source_time.h"
 #include "common/text.h"
 #include "console/cli.h"
 #include "console/dry.h"
@@ -42,6 +44,49 @@ cmd_migration_unskip(struct cli *c)
 	int code = cli_take(c, NULL, 0, words, 2, 2);
 
 	return code != CLI_FINE ? code : plan_act(c, words[0], "unskip", json_pack("{s:s}", "file", words[1]));
+}
+
+/* ---- an end at a point in time ------------------------------------------------------------------------------- */
+
+/* A time that is none, or whose zone says nothing as the backups do not name theirs, is said before anybody is asked. */
+static int
+check_time(struct cli *c, const char *id, const char *time)
+{
+	struct source_point point;
+	struct bak_date local;
+	struct err err = { 0 };
+	struct chain *chain;
+	struct guid family;
+	int code;
+
+	if (!source_point_parse(time, &point, &err))
+		return cli_fail(c, CLI_USAGE, "%s", err.text);
+	if (!point.has_zone || (code = cli_connect(c, CLI_OPERATOR)) != CLI_FINE)
+		return point.has_zone ? code : CLI_FINE;
+	if ((chain = ask_chain(c->db, c->mem, id, &err)) == NULL || !ask_family(c->db, id, chain, &family, &err))
+		return cli_error(c, &err);
+	return source_point_local(&point, chain->sets, chain->n, family, &local, &err) ? CLI_FINE : cli_fail(c, CLI_USAGE, "%s", err.text);
+}
+
+int
+cmd_migration_stop_at(struct cli *c)
+{
+	const char *words[2] = { NULL, NULL }, *kind = "production", *reason = NULL, *said = "";
+	bool clear = false;
+	const struct cli_option options[] = { { "--run", &kind, NULL }, { "--reason", &reason, NULL }, { "--clear", NULL, &clear } };
+	int code = cli_take(c, options, 3, words, 1, 2);
+
+	if (code == CLI_FINE && clear == (words[1] != NULL))
+		code = cli_fail(c, CLI_USAGE, clear ? "--clear takes no time" : "the time is missing, such as 2026-11-23T05:16:00 in the source's local time");
+	if (code == CLI_FINE && !clear && (reason == NULL || reason[0] == '\0'))
+		code = cli_fail(c, CLI_USAGE, "--reason is missing: what the source did after that time is left behind");
+	if (code == CLI_FINE && !clear)
+		code = check_time(c, words[0], words[1]);
+	if (code == CLI_FINE)
+		code = cli_ask(c, words[0], kind, "stop-at", clear ? json_pack("{s:b}", "clear", true)
+		                                                  : json_pack("{s:s,s:s}", "time", words[1], "reason", reason), &said);
+	return code != CLI_FINE ? code : cli_said(c, said, talloc_asprintf(c->mem, "landfall migration plan %s%s", words[0],
+		strcmp(kind, "production") == 0 ? "" : " --run uat"));
 }
 
 /* ---- cancel, drop, restart ---------------------------------------------------------------------------------- */

@@ -111,6 +111,8 @@ print_plan(const struct cli *c, json_t *r)
 			printf("    to do      %s (%s)\n", cli_text(c, json_string_value(f)), cli_get(c, x, "type"));
 	json_array_foreach(json_object_get(r, "gaps"), i, x)
 		printf("    gap: %s\n", cli_get(c, x, "text"));
+	if (json_is_string(json_object_get(r, "awaits")))
+		printf("    waits for: %s\n", cli_get(c, r, "awaits"));
 	json_array_foreach(json_object_get(r, "unused"), i, x)
 		json_array_foreach(json_object_get(x, "files"), k, f)
 			printf("    not used   %s: %s, %s\n", cli_text(c, json_string_value(f)), cli_get(c, x, "reason"), cli_get(c, x, "text"));
@@ -160,6 +162,8 @@ print_run(const struct cli *c, json_t *r)
 		printf("    on hold: %s\n", cli_get(c, r, "hold"));
 	if (strcmp(json_string_value(json_object_get(r, "priority")), "normal") != 0)
 		printf("    priority %s, %s\n", cli_get(c, r, "priority"), cli_get(c, r, "priority_why"));
+	if (json_is_string(json_object_get(r, "stop_at")))
+		printf("    ends at %s, the source's local time (%s): %s\n", cli_get(c, r, "stop_at"), cli_get(c, r, "stop_by"), cli_get(c, r, "stop_reason"));
 	if (json_is_string(json_object_get(r, "backed_out")))
 		printf("    backed out: %s (migration backout shows the run sheet again)\n", cli_get(c, r, "backed_out"));
 	if (json_is_string(json_object_get(r, "drop_asked")))
@@ -179,8 +183,8 @@ print_run(const struct cli *c, json_t *r)
 	print_running(c, r);
 	print_plan(c, r);
 	json_array_foreach(json_object_get(r, "gates"), i, x)
-		printf("    gate %-18s %s%s\n", cli_get(c, x, "name"), json_is_true(json_object_get(x, "open")) ? "open" : "closed: ",
-		       json_is_true(json_object_get(x, "open")) ? "" : cli_get(c, x, "why"));
+		printf("    gate %-18s %s%s%s\n", cli_get(c, x, "name"), json_is_true(json_object_get(x, "open")) ? "open" : "closed",
+		       json_is_string(json_object_get(x, "why")) ? ": " : "", json_is_string(json_object_get(x, "why")) ? cli_get(c, x, "why") : "");
 	if (json_is_string(json_object_get(r, "verdict")))
 		printf("    verdict: %s\n", cli_get(c, r, "verdict"));
 }

@@ -28,11 +28,14 @@ print_steps(const struct cli *c, json_t *o)
 
 	json_array_foreach(json_object_get(o, "steps"), i, x) {
 		expected = json_object_get(x, "expected_seconds");
-		printf("%4zu. %-12s %10s  %-9s %s\n", i + 1, cli_get(c, x, "type"), text_size((uint64_t)json_integer_value(json_object_get(x, "bytes"))).s,
-		       json_is_real(expected) ? talloc_asprintf(c->mem, "~%.0f s", json_real_value(expected)) : "", names(c, json_object_get(x, "files")));
+		printf("%4zu. %-12s %10s  %-9s %s%s%s\n", i + 1, cli_get(c, x, "type"), text_size((uint64_t)json_integer_value(json_object_get(x, "bytes"))).s,
+		       json_is_real(expected) ? talloc_asprintf(c->mem, "~%.0f s", json_real_value(expected)) : "", names(c, json_object_get(x, "files")),
+		       json_is_string(json_object_get(x, "stop_at")) ? ", stop at " : "", json_is_string(json_object_get(x, "stop_at")) ? cli_get(c, x, "stop_at") : "");
 	}
 	json_array_foreach(json_object_get(o, "gaps"), i, x)
 		printf("gap: %s\n", cli_get(c, x, "text"));
+	if (json_is_string(json_object_get(o, "awaits")))
+		printf("waits for: %s\n", cli_get(c, o, "awaits"));
 	json_array_foreach(json_object_get(o, "unused"), i, x)
 		printf("not used: %s: %s, %s\n", names(c, json_object_get(x, "files")), cli_get(c, x, "reason"), cli_get(c, x, "text"));
 }
@@ -101,6 +104,8 @@ plan(struct cli *c, const char *id, const char *kind, bool sql, bool *nothing)
 	}
 	printf("%s %s: %s%s%s\n", id, kind, cli_get(c, o, "state"), json_is_string(json_object_get(o, "hold")) ? ", on hold: " : "",
 	       json_is_string(json_object_get(o, "hold")) ? cli_get(c, o, "hold") : "");
+	if (json_is_string(json_object_get(o, "stop_at")))
+		printf("ends at %s, the source's local time (%s): %s\n", cli_get(c, o, "stop_at"), cli_get(c, o, "stop_by"), cli_get(c, o, "stop_reason"));
 	print_replicas(c, o);
 	print_steps(c, o);
 	if (json_array_size(json_object_get(o, "steps")) == 0)

@@ -31,12 +31,14 @@ static struct plan *
 plan_for(const struct dry *d, const struct dry_replica *replica)
 {
 	struct plan_now now = { .absent = replica == NULL || lsn_is_null(replica->redo) };
-	struct plan_goal goal = { .last = d->run.tail };
+	struct plan_goal goal = { .stop_at = d->run.stop_at, .last = d->run.tail, .follows = true };
 
 	if (!now.absent) {
 		now.redo = replica->redo;
 		now.fork = replica->fork;
 		now.base = d->run.base;
+		now.last = replica->last;
+		now.last_stop = replica->last_stop;
 	}
 	return plan_make(d->mem, d->chain->sets, d->chain->n, d->family, &now, &goal);
 }
@@ -145,13 +147,16 @@ replicas(const struct dry *d, bool sql, json_t *list, bool *nothing, struct err 
 	return true;
 }
 
-/* RECOVERY is a person's word, behind the gates: shown apart from what is restored by itself. */
+/*
+ * RECOVERY is a person's word, behind the gates: shown apart from what is restored by itself. Where a log that is stopped in ends is
+ * known when the server has restored it.
+ */
 static json_t *
 recovery(const struct dry *d, const struct plan *plan)
 {
 	const char *statement;
 
-	if (d->run.n_replicas == 0 || d->run.tail == 0 || !plan->complete)
+	if (d->run.n_replicas == 0 || d->run.tail == 0 || !plan->complete || (plan->stops_in != 0 && plan->n_steps > 0))
 		return json_null();
 	statement = statement_recovery(d->mem, d->run.target_database, plan->ends_at);
 	return json_pack("{s:s,s:s}", "replica", d->run.replicas[0].name, "statement", statement);
@@ -173,7 +178,7 @@ restored(const struct dry *d)
 static json_t *
 over(void)
 {
-	return json_pack("{s:b,s:b,s:[],s:[],s:[],s:n,s:[]}", "complete", true, "nothing_to_do", true, "steps", "unused", "gaps", "recovery", "replicas");
+	return json_pack("{s:b,s:b,s:[],s:[],s:[],s:n,s:n,s:[]}", "complete", true, "nothing_to_do", true, "steps", "unused", "gaps", "awaits", "recovery", "replicas");
 }
 
 static void
@@ -181,6 +186,10 @@ add_run(const struct dry *d, json_t *o)
 {
 	json_object_set_new(o, "state", json_string(d->run.state));
 	json_object_set_new(o, "hold", d->run.hold == NULL ? json_null() : json_string(d->run.hold));
+	json_object_set_new(o, "stop_at", d->run.stop_at.year == 0 ? json_null() : json_string(bak_date_text(d->run.stop_at).s));
+	json_object_set_new(o, "stop_asked", d->run.stop_asked == NULL ? json_null() : json_string(d->run.stop_asked));
+	json_object_set_new(o, "stop_reason", d->run.stop_reason == NULL ? json_null() : json_string(d->run.stop_reason));
+	json_object_set_new(o, "stop_by", d->run.stop_by == NULL ? json_null() : json_string(d->run.stop_by));
 	json_object_set_new(o, "restored", restored(d));
 	json_object_set_new(o, "rate", d->run.rate <= 0 ? json_null() : json_real(d->run.rate));
 }

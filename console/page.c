@@ -226,6 +226,13 @@ put_run(struct page *p, json_t *r)
 		page_raw(p, "waiting for: ");
 		page_value(p, json_object_get(r, "waits_for"));
 	}
+	if (json_is_string(json_object_get(r, "stop_at"))) {
+		page_raw(p, " <b>ends at ");
+		page_value(p, json_object_get(r, "stop_at"));
+		page_raw(p, ", the source's local time: ");
+		page_value(p, json_object_get(r, "stop_reason"));
+		page_raw(p, "</b>");
+	}
 	if (json_is_string(json_object_get(r, "failure"))) {
 		page_raw(p, " <span class=bad>");
 		page_value(p, json_object_get(r, "failure"));
@@ -257,7 +264,7 @@ put_run(struct page *p, json_t *r)
 	json_array_foreach(json_object_get(r, "gates"), i, x) {
 		page_raw(p, json_is_true(json_object_get(x, "open")) ? "<tr><td class=ok>gate open</td><td>" : "<tr><td class=bad>gate closed</td><td>");
 		page_value(p, json_object_get(x, "name"));
-		page_raw(p, json_is_true(json_object_get(x, "open")) ? "" : ": ");
+		page_raw(p, json_is_string(json_object_get(x, "why")) ? ": " : "");
 		page_value(p, json_object_get(x, "why"));
 		page_raw(p, "</td></tr>");
 	}

@@ -11,6 +11,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/run_sheet.h"
+#include "common/source_time.h"
 
 /* One action on one run (or, for file ones, on the migration). Refusals are words in said, not errors. */
 struct asked {
@@ -260,6 +261,88 @@ do_unskip(struct asked *a, struct err *err)
 	             : refuse(a, NOT_FOUND, talloc_asprintf(a->mem, "%s was not taken out of the plan", file));
 }
 
+/* The person's time as the source's clock showed it; NULL in *why, or why it cannot be stopped at. */
+static bool
+find_stop(struct asked *a, struct bak_date *at, const char **why, struct err *err)
+{
+	const char *time = arg(a, "time");
+	struct source_point point;
+	struct chain *chain = ask_chain(a->db, a->mem, a->run->migration, err);
+	struct err bad = { 0 };
+	struct guid family;
+	const struct plan_set *full = NULL;
+
+	*why = NULL;
+	if (chain == NULL || !ask_family(a->db, a->run->migration, chain, &family, err))
+		return false;
+	if (!source_point_parse(time == NULL ? "" : time, &point, &bad) || !source_point_local(&point, chain->sets, chain->n, family, at, &bad)) {
+		*why = talloc_strdup(a->mem, bad.text);
+		return true;
+	}
+	for (size_t i = 0; i < chain->n; i++)
+		if (chain->sets[i].type == BAK_FULL && guid_equal(chain->sets[i].family, family) &&
+		    (full == NULL || lsn_compare(chain->sets[i].last_lsn, full->last_lsn) > 0))
+			full = &chain->sets[i];
+	if (full != NULL && full->simple)
+		*why = talloc_asprintf(a->mem, "[%s] is in the SIMPLE recovery model: there are no log backups to stop in (message 3145)", full->database);
+	/* A copy that is to be thrown away keeps nobody from a point before it. */
+	if (*why != NULL || a->run->drop_asked != NULL || !ask_past_stop(a->db, a->mem, a->run->id, *at, why, err))
+		return *why != NULL || err->kind == ERR_NONE;
+	if (*why != NULL)
+		*why = talloc_asprintf(a->mem, "%s, which is more than %s: no database can be taken back to a point; migration restart begins the chain again",
+		                       *why, bak_date_text(*at).s);
+	return true;
+}
+
+static const char *
+stop_said(struct asked *a, struct bak_date at)
+{
+	const char *asked = arg(a, "time");
+	struct source_point point;
+	struct err unread = { 0 };
+
+	source_point_parse(asked, &point, &unread);
+	return talloc_asprintf(a->mem, "the %s run ends at %s, the source's local time%s; what came after it is left behind, and the log that contains it is "
+		"the last one%s", a->run->kind, bak_date_text(at).s, point.has_zone ? talloc_asprintf(a->mem, " (%s, by the zone in the backups' headers)", asked) : "",
+		a->run->last_file != NULL ? talloc_asprintf(a->mem, "; %s is not the last file any more", a->run->last_file) : "");
+}
+
+/*
+ * The point is turned into the source's local time now, once: every RESTORE LOG of a sequence is to have the same STOPAT, and a
+ * header that comes later, from the other side of a change of the clocks, must not move it.
+ */
+static bool
+do_stop_at(struct asked *a, struct err *err)
+{
+	bool clear = json_is_true(json_object_get(a->args, "clear"));
+	struct restore_stop stop = { .asked = arg(a, "time"), .reason = arg(a, "reason"), .by = a->action->asked_by };
+	struct restore_doing doing;
+	const char *why;
+
+	if (!clear && (stop.reason == NULL || stop.reason[0] == '\0'))
+		return refuse(a, CONFLICT, "a reason is needed");
+	if (!ask_doing(a->db, a->run->id, &doing, err))
+		return false;
+	if (doing.recovery || is_state(a, "recovering online verified"))
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s: RECOVERY has begun, and where it ends is decided", a->run->kind, a->run->state));
+	if (a->run->backed_out != NULL)
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the run was backed out: %s (migration release comes first)", a->run->backed_out));
+	if (clear && a->run->stop_at.year == 0)
+		return done(a, "the run has no point to stop at");
+	if (clear)
+		return ask_stop(a->db, a->run->id, &(struct restore_stop){ .at = { 0 } }, err) &&
+		       done(a, talloc_asprintf(a->mem, "the %s run does not end at %s any more: it goes on to the tail", a->run->kind,
+		                               bak_date_text(a->run->stop_at).s));
+	if (!find_stop(a, &stop.at, &why, err))
+		return false;
+	if (why != NULL)
+		return refuse(a, CONFLICT, why);
+	if (bak_date_compare(stop.at, a->run->stop_at) == 0)
+		return done(a, talloc_asprintf(a->mem, "it was asked before: the %s run ends at %s: %s", a->run->kind, bak_date_text(stop.at).s,
+			a->run->stop_reason));
+	return ask_stop(a->db, a->run->id, &stop, err) && done(a, stop_said(a, stop.at));
+}
+
 static bool
 do_clock_start(struct asked *a, struct err *err)
 {
@@ -298,6 +381,9 @@ do_cutover(struct asked *a, struct err *err)
 	if (a->run->cancelled)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is stopped: %s (migration release)", a->run->kind,
 			a->run->hold == NULL ? "by a person" : a->run->hold));
+	if (file != NULL && a->run->stop_at.year != 0)
+		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the run ends at %s: no file is named as its last one (migration stop-at --clear)",
+			bak_date_text(a->run->stop_at).s));
 	if (file != NULL && !why_not_last(a, file, &why, err))
 		return false;
 	if (why != NULL)
@@ -504,6 +590,7 @@ static const struct { const char *kind; bool (*act)(struct asked *a, struct err 
 	{ "drop", do_drop, false },
 	{ "restart", do_restart, false },
 	{ "backout", do_backout, false },
+	{ "stop-at", do_stop_at, false },
 	{ "accept-as-tail", do_accept, true },
 	{ "skip", do_skip, true },
 	{ "unskip", do_unskip, true },

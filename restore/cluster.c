@@ -222,7 +222,8 @@ act_on(struct home *h, size_t i, const char *kind, const char *statement, struct
 	struct err ran = { 0 };
 	bool good;
 
-	if (!step_run(h->db, h->members[i].ms, h->run, h->replicas[i].name, kind, 0, statement, &step, &o, &ran, err))
+	if (!step_run(h->db, h->members[i].ms, h->run, &(struct restore_intent){ .replica = h->replicas[i].name, .kind = kind, .statement = statement },
+	              &step, &o, &ran, err))
 		return false;
 	good = (o.clean && o.first_error == 0 && !o.dead) || run_remedy(o.first_error) == RUN_DONE;
 	if (!good)

@@ -108,38 +108,53 @@ static struct plan *
 make_plan(TALLOC_CTX *mem, const struct lane *lane, const struct target *seen)
 {
 	struct plan_now now = { .absent = seen == NULL || !seen->exists || lsn_is_null(seen->redo) };
-	struct plan_goal goal = { .last = lane->run.tail_set };
+	struct plan_goal goal = { .stop_at = lane->run.stop_at, .last = lane->run.tail_set, .follows = true };
 
 	if (!now.absent) {
 		now.redo = seen->redo;
 		now.fork = seen->fork;
 		now.base = seen->base;
+		now.last = lane->last;
+		now.last_stop = seen->last_stop;
 	}
 	return plan_make(mem, lane->chain->sets, lane->chain->n, lane->family, &now, &goal);
 }
 
 bool
-lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **todo, struct plan **whole, struct err *err)
+lane_ask(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct err *err)
 {
-	if (!target_ask(ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err))
-		return false;
+	return target_ask(ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err);
+}
+
+bool
+lane_saw(struct db *db, struct lane *lane, struct err *err)
+{
+	const struct target *t = &lane->seen;
+	const struct restore_seen seen = { t->state, t->redo, t->fork, t->last_set, t->last_stop };
+
+	/* A busy server is still at it. */
+	return (t->busy != 0 || ask_steps_settle(db, &lane->run, lane->replica, &seen, t->is_online, err)) &&
+	       ask_replica_saw(db, &lane->run, lane->replica, &seen, &lane->last, err);
+}
+
+void
+lane_plan(TALLOC_CTX *mem, struct lane *lane, struct plan **todo, struct plan **whole)
+{
 	*todo = make_plan(mem, lane, &lane->seen);
 	*whole = make_plan(mem, lane, NULL);
-	return true;
 }
 
 /* ---- one statement ------------------------------------------------------------------------------------------ */
 
 static bool
-run_step(struct walk *w, const char *kind, int64_t set, const char *statement, struct restore_step *step, struct mssql_outcome *o,
-         struct err *ran, struct err *err)
+run_step(struct walk *w, const struct restore_intent *intent, struct restore_step *step, struct mssql_outcome *o, struct err *ran, struct err *err)
 {
 	struct lane *lane = w->lane;
 	bool good;
 
-	if (set != 0) /* a RESTORE of a backup may be broken off; RECOVERY is not */
+	if (intent->set != 0) /* a RESTORE of a backup may be broken off; RECOVERY is not */
 		talks_with(lane, w->ms);
-	good = step_run(w->db, w->ms, &lane->run, lane->replica, kind, set, statement, step, o, ran, err);
+	good = step_run(w->db, w->ms, &lane->run, intent, step, o, ran, err);
 	talks_with(lane, NULL);
 	lane->stepped = lane->stepped || good;
 	return good;
@@ -175,9 +190,7 @@ look(struct walk *w, struct err *err)
 {
 	struct lane *lane = w->lane;
 
-	return target_ask(w->ms, lane->run.target_database, program_of(w->mem, lane), &lane->seen, err) && wait_while_busy(w, err) &&
-	       ask_steps_settle(w->db, &lane->run, lane->replica, lane->seen.redo, lane->seen.is_online, err) &&
-	       ask_replica_saw(w->db, &lane->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err);
+	return lane_ask(w->mem, lane, w->ms, err) && wait_while_busy(w, err) && lane_saw(w->db, lane, err);
 }
 
 /* The batch for this step, from what is known and what the server has now. */
@@ -203,12 +216,22 @@ statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 	return statement_restore(w->mem, &place, step, &facts);
 }
 
-/* True when the server now has what the step promised. */
+/*
+ * True when the server now has what the step promised. A log that was stopped in is not there to its end: that it was restored
+ * says its row in the history alone, which is written when all is done and names the STOPAT.
+ *
+ * Belief, tried on the stand-in only: a RESTORE LOG whose row could not be written, or that was cut off, may be sent again with
+ * the same STOPAT and goes on from where roll forward stands.
+ */
 static bool
 is_as_planned(const struct lane *lane, const struct plan_step *step)
 {
-	return lane->seen.is_restoring && !lsn_is_null(lane->seen.redo) &&
-	       (step->stop_at.year != 0 || lsn_compare(lane->seen.redo, step->set->last_lsn) >= 0);
+	const struct target *seen = &lane->seen;
+
+	if (!seen->is_restoring || lsn_is_null(seen->redo))
+		return false;
+	return lsn_compare(seen->redo, step->set->last_lsn) >= 0 ||
+	       (step->stop_at.year != 0 && guid_equal(seen->last_set, step->set->backup_set_guid) && bak_date_compare(seen->last_stop, step->stop_at) == 0);
 }
 
 /* True when this step is not to be tried now: it rests, or was broken off so often that a person must look. */
@@ -371,7 +394,8 @@ do_step(struct walk *w, const struct plan_step *step)
 		return false;
 	}
 	statement = statement_of(w, step, &err);
-	if (statement == NULL || !run_step(w, kind, step->set->id, statement, &begun, &o, &ran, &err)) {
+	if (statement == NULL || !run_step(w, &(struct restore_intent){ lane->replica, kind, step->set->id, statement, step->stop_at }, &begun, &o, &ran,
+	                                   &err)) {
 		finish_err(lane, &err);
 		return false;
 	}
@@ -495,10 +519,20 @@ lane_walk(struct lane *lane)
 
 /* ---- recovery and users -------------------------------------------------------------------------------------------- */
 
-/* False when the primary does not stand where the tail ends: the gates said so, and nothing may have moved it since. */
+/*
+ * False when the primary does not stand where the tail ends, or at the point to stop at: the gates said so, and nothing may have moved
+ * it since. A rehearsal has passed no gates: it must have come to the point.
+ */
 static bool
-is_at_tail(const struct lane *lane)
+is_at_tail(struct walk *w)
 {
+	const struct lane *lane = w->lane;
+	const struct plan *plan = lane->run.stop_at.year == 0 ? NULL : make_plan(w->mem, lane, &lane->seen);
+
+	if (plan != NULL && (!plan->complete || plan->n_steps > 0))
+		return false;
+	if (plan != NULL && plan->stops_in != 0)
+		return lsn_is_null(lane->run.stop_lsn) || lsn_compare(lane->seen.redo, lane->run.stop_lsn) == 0;
 	for (size_t i = 0; i < lane->chain->n; i++)
 		if (lane->run.tail_set != 0 && lane->chain->sets[i].id == lane->run.tail_set)
 			return lsn_compare(lane->seen.redo, lane->chain->sets[i].last_lsn) == 0;
@@ -517,15 +551,15 @@ bring_online(struct walk *w)
 
 	if (lane->seen.is_online)
 		return true;
-	if (!is_at_tail(lane)) {
-		finish(lane, LANE_BROKEN, "%s is at %s and not at the end of the tail: somebody else changed it", lane->run.target_database,
-		       lsn_text(lane->seen.redo).s);
+	if (!is_at_tail(w)) {
+		finish(lane, LANE_BROKEN, "%s is at %s and not at %s: somebody else changed it", lane->run.target_database,
+		       lsn_text(lane->seen.redo).s, lane->run.stop_at.year != 0 ? "the point to stop at" : "the end of the tail");
 		return false;
 	}
 	if (is_put_off(w, "recovery", 0, "RECOVERY"))
 		return false;
 	statement = statement_recovery(w->mem, lane->run.target_database, lane->seen.redo);
-	if (!run_step(w, "recovery", 0, statement, &begun, &o, &ran, &err)) {
+	if (!run_step(w, &(struct restore_intent){ .replica = lane->replica, .kind = "recovery", .statement = statement }, &begun, &o, &ran, &err)) {
 		finish_err(lane, &err);
 		return false;
 	}
@@ -718,7 +752,7 @@ make_users(struct walk *w, struct err *err)
 	statement = talloc_asprintf(w->mem, "IF USER_ID(%s) IS NULL CREATE USER %s FOR LOGIN %s; GRANT SELECT, VIEW DEFINITION TO %s",
 		tsql_text(w->mem, lane->cluster->verify_login), user, user, user);
 	/* The names are durable before the first of them is disarmed. */
-	good = ask_step_begin(w->db, &lane->run, lane->replica, "users", 0, statement, &step, err) &&
+	good = ask_step_begin(w->db, &lane->run, &(struct restore_intent){ .replica = lane->replica, .kind = "users", .statement = statement }, &step, err) &&
 	       ask_step_remember(w->db, &lane->run, step.id, list, err);
 	free(list);
 	if (good) {
@@ -795,7 +829,7 @@ lane_drop(struct lane *lane)
 	if (!look(&w, &err))
 		finish_err(lane, &err);
 	else if (lane->seen.exists && is_ours_to_drop(lane) && !is_put_off(&w, "drop", 0, "DROP DATABASE")) {
-		if (!run_step(&w, "drop", 0, drop_of(&w), &begun, &o, &ran, &err))
+		if (!run_step(&w, &(struct restore_intent){ .replica = lane->replica, .kind = "drop", .statement = drop_of(&w) }, &begun, &o, &ran, &err))
 			finish_err(lane, &err);
 		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
 			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);

@@ -57,12 +57,17 @@ struct lane {
 	char *why;
 	const char *waits_on;         /* whose turn it is: one of the words above, NULL when it goes on by itself; static */
 	struct target seen;
+	int64_t last;                 /* the set that the server's history has last, of this try of the chain; 0: none known */
 	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */
 };
 
-/* Asks the target and says what there is to do; nothing is changed. todo and whole are owned by mem. */
-bool lane_plan(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct plan **todo, struct plan **whole, struct err *err);
+/* Asks the target; nothing is changed there. Then what it said is kept, and steps that nobody's worker runs any more are judged by it. */
+bool lane_ask(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct err *err);
+bool lane_saw(struct db *db, struct lane *lane, struct err *err);
+
+/* What there is to do by what was seen, and from nothing. Both are owned by mem. */
+void lane_plan(TALLOC_CTX *mem, struct lane *lane, struct plan **todo, struct plan **whole);
 
 /* Opens the conversation under a program name that tells whose it is. */
 struct mssql *lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err);

@@ -32,18 +32,18 @@ on_message(void *ctx, const struct mssql_message *m)
 }
 
 bool
-step_run(struct db *db, struct mssql *ms, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
-         const char *statement, struct restore_step *step, struct mssql_outcome *outcome, struct err *ran, struct err *err)
+step_run(struct db *db, struct mssql *ms, const struct restore_run *run, const struct restore_intent *intent, struct restore_step *step,
+         struct mssql_outcome *outcome, struct err *ran, struct err *err)
 {
 	struct heard h = { .db = db, .run = run, .step = step };
 	TALLOC_CTX *mem;
 
 	/* The intent is durable and the lease is ours before the server hears of it. */
-	if (!ask_step_begin(db, run, replica, kind, set, statement, step, err))
+	if (!ask_step_begin(db, run, intent, step, err))
 		return false;
-	log_info("a statement begins", "migration", run->migration, "run", run->kind, "replica", replica, "kind", kind, NULL);
+	log_info("a statement begins", "migration", run->migration, "run", run->kind, "replica", intent->replica, "kind", intent->kind, NULL);
 	mem = talloc_new(NULL);
-	mssql_run(ms, mem, statement, NULL, outcome, on_message, &h, ran);
+	mssql_run(ms, mem, intent->statement, NULL, outcome, on_message, &h, ran);
 	talloc_free(mem);
 	return true;
 }

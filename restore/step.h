@@ -11,7 +11,7 @@
  * False when the statement was not sent (err says why: Postgres, or the lease is lost). True when it was: outcome and ran say
  * what came of it, which is never enough to call it done; the server is asked again for that. Call ask_step_end then.
  */
-bool step_run(struct db *db, struct mssql *ms, const struct restore_run *run, const char *replica, const char *kind, int64_t set,
-              const char *statement, struct restore_step *step, struct mssql_outcome *outcome, struct err *ran, struct err *err);
+bool step_run(struct db *db, struct mssql *ms, const struct restore_run *run, const struct restore_intent *intent, struct restore_step *step,
+              struct mssql_outcome *outcome, struct err *ran, struct err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/source_time.h"
 #include "common/tsql.h"
 
 enum { QUESTION_SECONDS = 30 };
@@ -51,16 +52,27 @@ read_requests(struct target *t, const struct mssql_rows *rows, int id, const cha
 	}
 }
 
-/* The base is the newest full in the history; what master_files says of it is only the second best source. */
+/*
+ * The base is the newest full in the history; what master_files says of it is only the second best source.
+ *
+ * Documented: a row is made for each restore, and stop_at is "the point in time to which the database was restored". Belief, as the
+ * stand-in plays it and no real server has been asked: the row is there when the RESTORE has succeeded and never before; stop_at is
+ * the statement's STOPAT also where the log ended before the point (4322); redo_start_lsn is then the log's LastLSN, and after a log
+ * that holds the point somewhere within it, the same on every replica.
+ */
 static void
 read_history(struct target *t, const struct mssql_rows *rows)
 {
 	for (size_t i = mssql_rows_count(rows); i-- > 0;) {
 		const char *type = value(rows, i, "restore_type"), *set = value(rows, i, "backup_set_uuid");
+		struct source_point stop;
+		struct err unread = { 0 };
 
 		if (set == NULL)
 			continue;
 		guid_parse(set, &t->last_set);
+		source_point_parse(value(rows, i, "stop_at"), &stop, &unread); /* NULL: none */
+		t->last_stop = stop.at;
 		if (type != NULL && type[0] == 'D')
 			guid_parse(set, &t->base);
 	}

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "common/bak.h"
 #include "common/config.h"
 #include "common/lsn.h"
 #include "common/mssql.h"
@@ -16,6 +17,7 @@ struct target {
 	struct lsn redo;     /* none while ONLINE or after a full that was broken off */
 	struct guid fork, base;
 	struct guid last_set; /* newest set in restorehistory: written at completion only */
+	struct bak_date last_stop; /* the STOPAT it was restored with; year 0: none */
 	int busy;            /* session that restores it now, 0 for none */
 	char busy_program[132];
 };

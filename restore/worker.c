@@ -32,7 +32,8 @@ struct visit {
 	struct lane lanes[REPLICAS_MAX];
 	size_t n;
 	bool has_steps, complete;
-	const char *gap;
+	const char *gap, *awaits; /* awaits: the log that the run is to stop in */
+	bool stopped, past_stop;
 	char *trouble; /* why some replica could not be asked */
 	struct preflight preflight;
 };
@@ -53,7 +54,9 @@ waits_on(const struct visit *v)
 			return v->lanes[i].waits_on;
 	if (v->chain == NULL)
 		return NULL;
-	if (v->gap != NULL || v->chain->n == 0 || (cutover && v->run.tail_set == 0) ||
+	if (v->past_stop)
+		return WAITS_ON_OPERATOR;
+	if ((v->awaits != NULL && (cutover || v->run.is_uat)) || v->gap != NULL || v->chain->n == 0 || (cutover && v->run.tail_set == 0) ||
 	    (strcmp(v->run.state, "waiting") == 0 && !v->has_steps && v->trouble == NULL))
 		return WAITS_ON_CUSTOMER;
 	return cutover && !v->has_steps && v->trouble == NULL ? WAITS_ON_OPERATOR : NULL;
@@ -146,7 +149,8 @@ recognise_tail(struct visit *v, struct err *err)
 	struct guid family = family_of(v);
 	int64_t tail = 0;
 
-	if (v->run.tail_set != 0 || !v->run.cutover || guid_is_null(family))
+	/* Where a person's point lies is seen when the primary's plan is made. */
+	if (v->run.tail_set != 0 || !v->run.cutover || guid_is_null(family) || v->run.stop_at.year != 0)
 		return true;
 	if (v->run.last_file != NULL) {
 		if (!ask_set_of_file(v->db, v->run.migration, v->run.last_file, family, &tail, err))
@@ -155,6 +159,28 @@ recognise_tail(struct visit *v, struct err *err)
 	           (tail == 0 && !offline_tail(v, family, &tail, err))) {
 		return false;
 	}
+	if (tail == 0)
+		return true;
+	v->run.tail_set = tail;
+	return ask_tail_keep(v->db, &v->run, tail, err);
+}
+
+/*
+ * The last log of a run that ends at a point is the one that holds it. A tail before it is the end of all there is: the source was off
+ * by then.
+ */
+static bool
+recognise_stop(struct visit *v, const struct plan *todo, struct err *err)
+{
+	int64_t tail = todo->stops_in;
+
+	if (v->run.stop_at.year == 0 || v->run.tail_set != 0 || !v->run.cutover)
+		return true;
+	if (tail == 0 && !offline_tail(v, family_of(v), &tail, err))
+		return false;
+	for (size_t i = 0; i < v->chain->n; i++)
+		if (todo->stops_in == 0 && v->chain->sets[i].id == tail && bak_date_compare(v->chain->sets[i].finish, v->run.stop_at) >= 0)
+			tail = 0; /* it holds the point, and what leads there is missing still */
 	if (tail == 0)
 		return true;
 	v->run.tail_set = tail;
@@ -216,6 +242,9 @@ keep_plan(struct visit *v, const struct plan *todo, const struct plan *whole, st
 	json_decref(json);
 	v->complete = todo->complete;
 	v->gap = todo->n_gaps > 0 ? talloc_strdup(v->mem, todo->gaps[0].text) : NULL;
+	v->awaits = todo->awaits == NULL ? NULL : talloc_strdup(v->mem, todo->awaits);
+	v->stopped = todo->stops_in != 0;
+	v->past_stop = todo->past_stop;
 	return good;
 }
 
@@ -232,16 +261,18 @@ survey(struct visit *v, struct err *err)
 
 		lane->run = v->run;
 		ms = lane_open(mem, lane, &away);
-		if (ms == NULL || !lane_plan(mem, lane, ms, &todo, &whole, &away)) {
+		if (ms == NULL || !lane_ask(mem, lane, ms, &away)) {
 			v->trouble = talloc_asprintf(v->mem, "%s%s%s", v->trouble == NULL ? "" : v->trouble, v->trouble == NULL ? "" : "; ", away.text);
-			ask_replica_saw(v->db, &v->run, lane->replica, "away", (struct lsn){ 0 }, (struct guid){ { 0 } }, err);
+			ask_replica_saw(v->db, &v->run, lane->replica, &(struct restore_seen){ .state = "away" }, NULL, err);
 			talloc_free(mem);
 			continue;
 		}
 		/* A busy server is still at it: the lane waits for it. */
-		if ((lane->seen.busy == 0 && !ask_steps_settle(v->db, &v->run, lane->replica, lane->seen.redo, lane->seen.is_online, err)) ||
-		    !ask_replica_saw(v->db, &v->run, lane->replica, lane->seen.state, lane->seen.redo, lane->seen.fork, err) ||
-		    (lane->is_primary && !keep_plan(v, todo, whole, err)) || !preflight_visit(&v->preflight, v->db, lane, ms, todo, err))
+		if (!lane_saw(v->db, lane, err))
+			return false;
+		lane_plan(mem, lane, &todo, &whole);
+		if ((lane->is_primary && (!recognise_stop(v, todo, err) || !keep_plan(v, todo, whole, err))) ||
+		    !preflight_visit(&v->preflight, v->db, lane, ms, todo, err))
 			return false;
 		v->has_steps = v->has_steps || todo->n_steps > 0;
 		lane->has_volume = todo->n_steps > 0 && todo->steps[0].set->type == BAK_FULL;
@@ -332,6 +363,8 @@ waits_when_level(const struct visit *v)
 		return v->trouble;
 	if (v->gap != NULL)
 		return v->gap;
+	if (v->awaits != NULL)
+		return v->awaits;
 	if (v->chain->n == 0 || guid_is_null(family_of(v)))
 		return "a full backup";
 	if (strcmp(v->run.state, "cutover") == 0)
@@ -340,7 +373,9 @@ waits_when_level(const struct visit *v)
 		                                  : "the tail: a log backup taken WITH NORECOVERY";
 	if (strcmp(v->run.state, "waiting") == 0)
 		return "a full backup that can be restored";
-	return v->run.is_uat ? NULL : "the next log backup, or cutover";
+	if (v->run.is_uat)
+		return NULL;
+	return v->stopped ? "cutover: it has come to the point to stop at" : "the next log backup, or cutover";
 }
 
 static void
