@@ -920,7 +920,7 @@ ask_past_stop(struct db *db, TALLOC_CTX *mem, int64_t run, struct bak_date stop,
 		" from step s join run r on r.id = s.run and r.chain = s.chain join backup_set b on b.id = s.backup_set"
 		" join run_replica x on x.run = s.run and x.replica = s.replica and x.left_out is null"
 		" where s.run = $1 and s.state in ('done', 'running') and (s.stop_at is null or s.stop_at > $2::timestamp)"
-		"  and (b.finished > $2::timestamp or (b.finished = $2::timestamp and b.kind = 'log' and b.flags & 1 = 0)) order by b.finished, s.id limit 1",
+		"  and (b.finished > $2::timestamp or (b.finished = $2::timestamp and b.kind = 'log' and b.flags & 1 = 0)) order by b.finished, x.ordinal limit 1",
 		db_int(mem, run), date_or_null(mem, stop)))
 		return false;
 	*what = rows_count(r) == 1 ? rows_text(r, 0, 0) : NULL;

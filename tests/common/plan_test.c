@@ -524,6 +524,114 @@ dbatools_3027_a_point_that_no_log_contains_is_a_gap(void **state)
 	expect_all(ALL(s), goal, "f0 f1");
 }
 
+/* A run that follows its source: more will come, so it is waited for and nothing is missing. */
+static void
+a_run_waits_for_the_log_with_the_point(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), log_of(1, 15, 20), log_of(2, 20, 30) };
+	struct plan_goal goal = { .stop_at = { 2024, 1, 1, 2, 10, 0 }, .follows = true };
+	struct plan *p = plan_of(s, 2, absent, goal);
+
+	(void)state;
+	expect(p, "f0 f1");
+	assert_int_equal(bak_date_compare(p->steps[1].stop_at, goal.stop_at), 0);
+	assert_true(!p->complete && p->n_gaps == 0 && p->stops_in == 0 && !p->past_stop);
+	assert_string_equal(p->awaits, "the log backup of [d] that contains 2024-01-01T02:10:00, the point to stop at: the first one finished at that time or later "
+	                    "on s; what is here ends at 2024-01-01T01:30:00 (end of f1)");
+	talloc_free(p);
+	/* Where the last restored set is not known either. */
+	p = plan_of(s, 2, (struct plan_now){ .redo = at(17), .fork = fork_a }, (struct plan_goal){ .stop_at = { 2024, 1, 1, 5, 0, 0 }, .follows = true });
+	assert_true(!p->complete && p->awaits != NULL);
+	talloc_free(p);
+	/* The point's own second is the end of a full: what came then is in the next log. */
+	p = plan_of(s, 1, absent, (struct plan_goal){ .stop_at = { 2024, 1, 1, 0, 30, 0 }, .follows = true });
+	assert_true(!p->complete && p->awaits != NULL);
+	talloc_free(p);
+	p = plan_of(ALL(s), absent, goal);
+	expect(p, "f0 f1 f2");
+	assert_true(p->complete && p->awaits == NULL && p->stops_in == s[2].id);
+	talloc_free(p);
+	s[1].tail_norecovery = true;
+	p = plan_of(s, 2, absent, goal);
+	assert_true(p->complete && p->awaits == NULL && p->stops_in == 0);
+	talloc_free(p);
+}
+
+/* Restored with STOPAT, redo is within the log; only what the server says that it restored last tells that this is the end. */
+static void
+where_the_point_is_reached_nothing_is_planned(void **state)
+{
+	struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), log_of(1, 15, 20), log_of(2, 20, 30), log_of(3, 30, 40) };
+	const struct bak_date stop = { 2024, 1, 1, 2, 10, 0 }, later = { 2024, 1, 1, 2, 20, 0 }, sooner = { 2024, 1, 1, 2, 0, 0 };
+	struct plan_now now = { .redo = at(22), .fork = fork_a, .base = guid_of(0), .last = s[2].id, .last_stop = stop };
+	struct plan *p = plan_of(ALL(s), now, (struct plan_goal){ .stop_at = stop, .follows = true });
+
+	(void)state;
+	expect(p, "");
+	assert_true(p->complete && p->stops_in == s[2].id && lsn_compare(p->ends_at, at(22)) == 0);
+	expect_unused(p, "f2", PLAN_RESTORED);
+	expect_unused(p, "f3", PLAN_BEYOND_STOP);
+	talloc_free(p);
+	/* It is the tail by then. */
+	p = plan_of(ALL(s), now, (struct plan_goal){ .stop_at = stop, .last = s[2].id, .follows = true });
+	assert_true(p->complete && p->n_gaps == 0);
+	talloc_free(p);
+	/* Nobody knows: the log is restored again, which changes nothing. */
+	p = plan_of(ALL(s), (struct plan_now){ .redo = at(22), .fork = fork_a }, (struct plan_goal){ .stop_at = stop, .follows = true });
+	expect(p, "f2");
+	talloc_free(p);
+	/* The point is moved on, or taken away: roll forward goes on in the same log. */
+	p = plan_of(ALL(s), now, (struct plan_goal){ .stop_at = later, .follows = true });
+	expect(p, "f2");
+	assert_int_equal(bak_date_compare(p->steps[0].stop_at, later), 0);
+	talloc_free(p);
+	p = plan_of(ALL(s), now, (struct plan_goal){ .follows = true });
+	expect(p, "f2 f3");
+	talloc_free(p);
+	/* And never back. */
+	p = plan_of(ALL(s), now, (struct plan_goal){ .stop_at = sooner, .follows = true });
+	expect(p, "");
+	assert_true(!p->complete && p->past_stop && p->n_gaps == 1);
+	assert_string_equal(p->gaps[0].text, "f2 is restored up to 2024-01-01T02:10:00, which is more than the point to stop at, 2024-01-01T02:00:00: no database can "
+	                    "be taken back to it; begin the chain again (migration restart), or stop later");
+	expect_unused(p, "f3", PLAN_BEYOND_STOP);
+	talloc_free(p);
+}
+
+static void
+what_is_restored_whole_is_past_a_point_within_it(void **state)
+{
+	static const struct { enum bak_type type; bool bulk; struct bak_date last_stop, stop; bool past, stopped; } cases[] = {
+		/* f1 was finished at 01:30:00, some part of a second later. */
+		{ BAK_LOG, false, { 0 }, { 2024, 1, 1, 1, 29, 59 }, true, false },
+		{ BAK_LOG, false, { 0 }, { 2024, 1, 1, 1, 30, 0 }, true, false },
+		{ BAK_LOG, false, { 0 }, { 2024, 1, 1, 1, 30, 1 }, false, false },
+		{ BAK_LOG, true, { 0 }, { 2024, 1, 1, 1, 30, 0 }, false, true },
+		{ BAK_LOG, true, { 0 }, { 2024, 1, 1, 1, 29, 59 }, true, false },
+		{ BAK_DIFFERENTIAL, false, { 0 }, { 2024, 1, 1, 1, 30, 0 }, false, false },
+		{ BAK_DIFFERENTIAL, false, { 0 }, { 2024, 1, 1, 1, 29, 59 }, true, false },
+		/* Ended before the STOPAT it was sent with, so it is there whole. */
+		{ BAK_LOG, false, { 2024, 1, 1, 5, 0, 0 }, { 2024, 1, 1, 1, 29, 59 }, true, false },
+		{ BAK_LOG, false, { 2024, 1, 1, 5, 0, 0 }, { 2024, 1, 1, 1, 30, 1 }, false, false },
+		{ BAK_LOG, false, { 2024, 1, 1, 1, 10, 0 }, { 2024, 1, 1, 1, 10, 0 }, false, true },
+		{ BAK_LOG, false, { 2024, 1, 1, 1, 10, 0 }, { 2024, 1, 1, 1, 9, 59 }, true, false },
+		{ BAK_LOG, false, { 2024, 1, 1, 1, 10, 0 }, { 2024, 1, 1, 1, 10, 1 }, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct plan_set s[] = { set_of(0, BAK_FULL, 10, 15), set_of(1, cases[i].type, 15, 20) };
+		struct plan_now now = { .redo = at(20), .fork = fork_a, .last = s[1].id, .last_stop = cases[i].last_stop };
+		struct plan *p;
+
+		s[1].bulk_logged = cases[i].bulk;
+		p = plan_of(ALL(s), now, (struct plan_goal){ .stop_at = cases[i].stop, .follows = true });
+		if (p->past_stop != cases[i].past || (p->stops_in != 0 && p->n_steps == 0) != cases[i].stopped || p->complete != cases[i].stopped)
+			fail_msg("row %zu: past %d, stops in %d, complete %d", i, p->past_stop, (int)p->stops_in, p->complete);
+		talloc_free(p);
+	}
+}
+
 /* First Responder Kit issue 849: logs in the order of a folder. sql-docs pull 7811: files given in another order made another sequence. */
 static void
 frk_849_sqldocs_7811_the_order_of_files_says_nothing(void **state)
@@ -1063,6 +1171,9 @@ main(void)
 		cmocka_unit_test(dbatools_8251_going_on_takes_the_differential_before_the_logs_behind_it),
 		cmocka_unit_test(dbatools_6467_8719_frk_2152_3038_the_log_that_contains_the_point_is_restored),
 		cmocka_unit_test(dbatools_3027_a_point_that_no_log_contains_is_a_gap),
+		cmocka_unit_test(a_run_waits_for_the_log_with_the_point),
+		cmocka_unit_test(where_the_point_is_reached_nothing_is_planned),
+		cmocka_unit_test(what_is_restored_whole_is_past_a_point_within_it),
 		cmocka_unit_test(frk_849_sqldocs_7811_the_order_of_files_says_nothing),
 		cmocka_unit_test(frk_1999_without_a_differential_the_logs_are_restored),
 		cmocka_unit_test(adms_2007_a_broken_plan_names_what_is_missing),

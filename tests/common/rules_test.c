@@ -105,7 +105,7 @@ static void
 gates_say_why_they_are_closed(void **state)
 {
 	struct lsn end = { 1, 2, 3 };
-	struct gate_replica replicas[] = { { "a", "RESTORING", NULL, { 1, 2, 3 }, 1 }, { "b", "RESTORING", NULL, { 1, 2, 2 }, 1 } };
+	struct gate_replica replicas[] = { { "a", "RESTORING", NULL, { 1, 2, 3 }, 1, false }, { "b", "RESTORING", NULL, { 1, 2, 2 }, 1, false } };
 	struct gate_facts f = { .plan_known = true, .plan_complete = true, .cutover = true, .tail = "tail.trn", .tail_end = end, .tail_norecovery = true,
 		.replicas = replicas, .n_replicas = 2 };
 	struct gate g[GATE_N];
@@ -135,11 +135,61 @@ gates_say_why_they_are_closed(void **state)
 	assert_true(g[GATE_REPLICAS].open);
 }
 
+/* A person's point to stop at stands in the place of the proof, and his reason is shown; redo is then before the tail's end. */
+static void
+a_point_to_stop_at_is_a_waiver_and_every_replica_is_there(void **state)
+{
+	struct gate_replica replicas[] = { { "a", "RESTORING", NULL, { 1, 1, 9 }, 1, true }, { "b", "RESTORING", NULL, { 1, 1, 9 }, 1, false } };
+	struct gate_facts f = { .plan_known = true, .cutover = true, .replicas = replicas, .n_replicas = 2, .stop_at = "2024-01-01T02:10:00",
+		.stop_reason = "the import at 02:11 was wrong", .stop_by = "ada", .awaits = "the log backup that contains 2024-01-01T02:10:00" };
+	struct gate g[GATE_N];
+
+	(void)state;
+	gates_decide(NULL, &f, g);
+	assert_string_equal(g[GATE_CHAIN].why, f.awaits);
+	assert_string_equal(g[GATE_FROZEN].why, "waiting for the log backup that contains 2024-01-01T02:10:00, where the run is to end");
+	assert_false(g[GATE_CHAIN].open || g[GATE_FROZEN].open || g[GATE_REPLICAS].open);
+	f.awaits = NULL;
+	f.plan_complete = f.stops = true;
+	f.tail = "log3.trn";
+	f.tail_end = (struct lsn){ 1, 2, 3 };
+	f.stop_lsn = (struct lsn){ 1, 1, 9 };
+	gates_decide(NULL, &f, g);
+	assert_true(g[GATE_CHAIN].open && g[GATE_FROZEN].open && g[GATE_QUIET].open);
+	assert_string_equal(g[GATE_FROZEN].why, "the run ends at 2024-01-01T02:10:00, and what came after it is left behind, by the word of ada: "
+	                    "the import at 02:11 was wrong");
+	/* Beside the primary, but its server does not say that the log was restored: not there. */
+	assert_string_equal(g[GATE_REPLICAS].why, "b is RESTORING at 1000000000100009; the run ends at 2024-01-01T02:10:00, where the primary is at 1000000000100009");
+	replicas[1].stopped = true;
+	replicas[1].redo = (struct lsn){ 1, 1, 8 };
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_REPLICAS].open);
+	replicas[1].redo = (struct lsn){ 1, 1, 9 };
+	gates_decide(NULL, &f, g);
+	assert_true(g[GATE_REPLICAS].open);
+	/* The tail's end is past the point. */
+	replicas[0].redo = replicas[1].redo = f.tail_end;
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_REPLICAS].open);
+	/* The source was off before the point: the usual gates. */
+	f.stops = false;
+	gates_decide(NULL, &f, g);
+	assert_true(g[GATE_REPLICAS].open);
+	assert_false(g[GATE_FROZEN].open);
+	f.tail_norecovery = true;
+	gates_decide(NULL, &f, g);
+	assert_true(g[GATE_FROZEN].open && g[GATE_FROZEN].why == NULL);
+	f.cutover = false;
+	f.stops = true;
+	gates_decide(NULL, &f, g);
+	assert_false(g[GATE_FROZEN].open);
+}
+
 /* A UAT copy takes nothing from the source and nobody works at it yet: it may come up whenever its chain is whole. */
 static void
 a_rehearsal_needs_only_the_first_gate(void **state)
 {
-	struct gate_replica replicas[] = { { "a", "absent", NULL, { 0 }, GATE_ASKED + 1 } };
+	struct gate_replica replicas[] = { { "a", "absent", NULL, { 0 }, GATE_ASKED + 1, false } };
 	struct gate_facts f = { .rehearsal = true, .plan_known = true, .plan_complete = true, .open_writers = 3, .running_steps = 1,
 		.continuing = "log2.trn", .replicas = replicas, .n_replicas = 1 };
 	struct gate g[GATE_N];
@@ -224,7 +274,8 @@ main(void)
 		cmocka_unit_test(what_preflight_asks_is_quoted),
 		cmocka_unit_test(lsns_are_read_and_written_alike), cmocka_unit_test(hostile_text_is_made_safe),
 		cmocka_unit_test(gates_say_why_they_are_closed),
-		cmocka_unit_test(a_rehearsal_needs_only_the_first_gate), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
+		cmocka_unit_test(a_rehearsal_needs_only_the_first_gate),
+		cmocka_unit_test(a_point_to_stop_at_is_a_waiver_and_every_replica_is_there), cmocka_unit_test(the_hash_of_rows_tells_them_apart),
 		cmocka_unit_test(a_text_that_was_cut_ends_with_a_whole_character),
 	};
 
