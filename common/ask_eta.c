@@ -125,7 +125,8 @@ add_forecast(struct db *db, TALLOC_CTX *mem, const char *run, const struct measu
 	char *text;
 
 	json_object_set_new(o, "forecast", json_null());
-	if (!DB_ASK(db, mem, &r, err, "select recovered_at is null, tail_set is not null from run where id = $1", run) || rows_count(r) == 0 ||
+	if (!DB_ASK(db, mem, &r, err, "select recovered_at is null, tail_set is not null or (stop_at is not null"
+		"  and coalesce((plan->>'complete')::boolean, false)) from run where id = $1", run) || rows_count(r) == 0 ||
 	    !rows_bool(r, 0, 0) ||
 	    !DB_ASK(db, mem, &todo, err, "select b.kind, case when b.compressed_size > 0 then b.compressed_size else b.backup_size end from run r,"
 		" jsonb_array_elements(coalesce(r.plan->'steps', '[]'::jsonb)) p join backup_set b on b.id = (p->>'set')::bigint where r.id = $1", run) ||

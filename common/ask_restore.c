@@ -233,15 +233,16 @@ bool
 ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, int64_t *last, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	/* Half a copy has no row of its own yet: the newest is then of the copy before it, under the same name. */
-	bool whole = !lsn_is_null(seen->redo);
+	/* Half a copy has no row of its own yet: the newest is then of the copy before it, under the same name. And where nothing is to be
+	 * stopped at, nobody asks. */
+	bool whole = !lsn_is_null(seen->redo), asks = whole && run->stop_at.year != 0;
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err, "update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
 		" last_set = own.id, last_stop = case when own.id is not null then $8::timestamp end from (select"
-		"  (select s.backup_set from step s join run r on r.id = s.run and r.chain = s.chain join backup_set b on b.id = s.backup_set"
-		"    where s.run = $1 and s.replica = $3 and b.backup_set_guid = $7::uuid order by s.id desc limit 1) id) own"
+		"  (select b.id from run r join backup_set b on b.migration = r.migration and b.backup_set_guid = $7::uuid where r.id = $1 and exists ("
+		"    select 1 from step s where s.run = r.id and s.replica = $3 and s.chain = r.chain and s.kind = b.kind and coalesce(s.backup_set, 0) = b.id)) id) own"
 		" where run = $1 and replica = $3 and " STEP_LEASE " returning coalesce(last_set, 0)", db_int(mem, run->id), db_int(mem, run->token),
-		replica, seen->state, whole ? lsn_text(seen->redo).s : NULL, guid_or_null(mem, seen->fork), whole ? guid_or_null(mem, seen->last_set) : NULL,
+		replica, seen->state, whole ? lsn_text(seen->redo).s : NULL, guid_or_null(mem, seen->fork), asks ? guid_or_null(mem, seen->last_set) : NULL,
 		date_or_null(mem, seen->last_stop)) && must_change(r, err);
 
 	if (last != NULL)
@@ -493,9 +494,9 @@ bool
 ask_tail_keep(struct db *db, const struct restore_run *run, int64_t set, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	/* Who names another last file at this moment is heard first. */
-	bool good = UNDER_LEASE(db, run, err, "update run set tail_set = $3::bigint where " LEASE " and last_file is not distinct from $4",
-	                        set == 0 ? NULL : db_int(mem, set), run->last_file);
+	/* Who names another last file, or another point to stop at, at this moment is heard first. */
+	bool good = UNDER_LEASE(db, run, err, "update run set tail_set = $3::bigint where " LEASE " and last_file is not distinct from $4"
+		" and stop_at is not distinct from $5::timestamp", set == 0 ? NULL : db_int(mem, set), run->last_file, date_or_null(mem, run->stop_at));
 
 	talloc_free(mem);
 	return good;
@@ -529,9 +530,10 @@ move(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *
 {
 	struct rows *r = NULL;
 
+	/* A rehearsal goes to RECOVERY by itself: not by a plan that a person has changed since. */
 	if (!DB_ASK(db, mem, &r, err, "update run set state = $4, failure = $5, recovered_at = case when $4 = 'online' then now() else recovered_at end,"
-		" users_done = users_done or $4 = 'online' where " LEASE " and state = $3", db_int(mem, run->id), db_int(mem, run->token),
-		run->state, to, failure))
+		" users_done = users_done or $4 = 'online' where " LEASE " and state = $3 and ($4 <> 'recovering' or replanned = $6::int)", db_int(mem, run->id),
+		db_int(mem, run->token), run->state, to, failure, db_int(mem, run->replanned)))
 		return false;
 	*moved = rows_affected(r) == 1;
 	return true;
@@ -751,6 +753,7 @@ ask_go_on(struct db *db, int64_t run, struct err *err)
 		" tail_set = case when not (" BACK ") then tail_set end, recover_asked = case when not (" BACK ") then recover_asked end,"
 		" stop_at = case when not (" BACK ") then stop_at end, stop_reason = case when not (" BACK ") then stop_reason end,"
 		" stop_asked = case when not (" BACK ") then stop_asked end, stop_by = case when not (" BACK ") then stop_by end,"
+		" stop_lsn = case when not (" BACK ") then stop_lsn end,"
 		" clock_started = case when not (" BACK ") then clock_started end, clock_stopped = case when not (" BACK ") then clock_stopped end"
 		" where id = $1", NULL, err);
 }

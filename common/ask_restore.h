@@ -72,7 +72,7 @@ struct restore_replica {
 bool ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica **list, size_t *n, struct err *err);
 /*
  * Where a replica stands. last_set and last_stop: the newest row of its restorehistory, which outlives the copy: *last gets the set's
- * id if it was begun on this replica in this try of the chain, else 0.
+ * id if it was begun on this replica in this try of the chain, else 0; 0, too, in a run without a point to stop at.
  */
 struct restore_seen { const char *state; struct lsn redo; struct guid fork, last_set; struct bak_date last_stop; };
 bool ask_replica_saw(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, int64_t *last,

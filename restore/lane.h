@@ -57,7 +57,7 @@ struct lane {
 	char *why;
 	const char *waits_on;         /* whose turn it is: one of the words above, NULL when it goes on by itself; static */
 	struct target seen;
-	int64_t last;                 /* the set that the server's history has last, of this try of the chain; 0: none known */
+	int64_t last;                 /* the set that the server's history has last, of this try of the chain; 0: none known, or no point to stop at */
 	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */
 };
