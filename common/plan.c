@@ -378,6 +378,13 @@ walk(struct graph *g)
 	talloc_free(order);
 }
 
+/* The goal's last set, or another that ends as it does. */
+static bool
+is_last(const struct planner *p, const struct plan_set *s)
+{
+	return p->last != NULL && (s == p->last || (lsn_compare(s->last_lsn, p->last->last_lsn) == 0 && guid_equal(s->fork, p->last->fork)));
+}
+
 static bool
 is_at_last(const struct planner *p, const struct node *n)
 {
@@ -535,7 +542,7 @@ plan_make(TALLOC_CTX *parent, const struct plan_set *sets, size_t n, struct guid
 	for (size_t i = 0; i < n && end != NULL; i++)
 		plan->has_tail = plan->has_tail || (sets[i].type == BAK_LOG && sets[i].tail_norecovery && guid_equal(sets[i].family, family) &&
 			lsn_compare(sets[i].last_lsn, plan->ends_at) == 0 && guid_equal(sets[i].fork, plan->ends_fork));
-	plan_say(&p, plan, end != NULL, plan->stops_in != 0, end != NULL && (stopped || is_at_last(&p, end)));
+	plan_say(&p, plan, end != NULL, plan->stops_in != 0, stopped ? is_last(&p, p.at) : end != NULL && is_at_last(&p, end));
 	talloc_free(p.mem);
 	return plan;
 }

@@ -33,7 +33,7 @@ struct world {
 static const struct guid family = { { 1 } }, stranger = { { 9 } };
 static const struct guid forks[FORKS] = { { { 2 } }, { { 3 } }, { { 4 } } };
 static const char *const names[] = { "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8" };
-static unsigned seed, turned;
+static unsigned seed, turned, stopped;
 
 static unsigned
 any(unsigned below)
@@ -514,6 +514,13 @@ is_same_end(const struct standing *a, const struct standing *b)
 	return lsn_compare(a->redo, b->redo) == 0 && guid_equal(a->fork, b->fork) && a->cost == b->cost;
 }
 
+/* The STOPAT that a set is restored with. */
+static struct bak_date
+stop_of(const struct world *w, const struct plan_set *s)
+{
+	return s == NULL || s->type != BAK_LOG || s->bulk_logged ? (struct bak_date){ 0 } : w->goal.stop_at;
+}
+
 /*
  * A worker that asks again after each step goes on along the same way. Only where the source has forked more than once can
  * another end be the best one once some are out of reach; such worlds are counted.
@@ -521,7 +528,7 @@ is_same_end(const struct standing *a, const struct standing *b)
 static void
 check_rest(const struct world *w, unsigned of, struct plan *p, struct standing d)
 {
-	const struct plan_now now = { .redo = d.redo, .fork = d.fork, .base = d.base };
+	const struct plan_now now = { .redo = d.redo, .fork = d.fork, .base = d.base, .last = d.last == NULL ? 0 : d.last->id, .last_stop = stop_of(w, d.last) };
 	struct plan *rest = plan_make(p, w->s, w->n, family, &now, &w->goal);
 	struct standing start = standing_of(&w->now);
 	struct ends ends;
@@ -538,11 +545,35 @@ check_rest(const struct world *w, unsigned of, struct plan *p, struct standing d
 		turned++;
 }
 
+/* After the log with the point redo may be anywhere within it; the set that was restored last says that this is the end. */
+static void
+check_stopped(const struct world *w, unsigned of, struct plan *p, struct standing before, struct standing d)
+{
+	const struct lsn at[] = { before.redo, d.redo };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct plan_now now = { .redo = at[i], .fork = i == 0 ? before.fork : d.fork, .base = d.base, .last = d.last->id, .last_stop = stop_of(w, d.last) };
+		struct plan *rest = plan_make(p, w->s, w->n, family, &now, &w->goal);
+
+		MUST(rest->n_steps == 0 && rest->stops_in == d.last->id && !rest->past_stop && rest->complete == p->complete);
+		MUST(is_all_explained(w, rest));
+		/* A point before it is past, and nothing is planned either. */
+		if (now.last_stop.year != 0) {
+			struct plan_goal sooner = w->goal;
+
+			sooner.stop_at.year--;
+			rest = plan_make(p, w->s, w->n, family, &now, &sooner);
+			MUST(rest->n_steps == 0 && rest->past_stop && rest->n_gaps == 1 && !rest->complete);
+		}
+	}
+	stopped++;
+}
+
 static void
 check(const struct world *w, unsigned of)
 {
 	struct plan *p = plan_make(NULL, w->s, w->n, family, &w->now, &w->goal);
-	struct standing d = standing_of(&w->now);
+	struct standing d = standing_of(&w->now), before;
 	struct ends ends;
 	struct standing best = best_from(w, d, &ends);
 
@@ -554,7 +585,10 @@ check(const struct world *w, unsigned of)
 		MUST(bak_date_compare(p->steps[i].stop_at, stops ? w->goal.stop_at : (struct bak_date){ 0 }) == 0);
 		if (i > 0)
 			check_rest(w, of, p, d);
+		before = d;
 		d = restored(w, d, s);
+		if (has_stopped(w, &d))
+			check_stopped(w, of, p, before, d);
 	}
 	MUST(d.absent == best.absent);
 	if (!d.absent) {
@@ -590,9 +624,9 @@ no_legal_order_of_backups_is_better(void **state)
 		complete += p->complete;
 		talloc_free(p);
 	}
-	printf("%u worlds from seed %u: %u with three steps or more, %u complete, %u times another way later\n", worlds, first, steps, complete, turned);
+	printf("%u worlds from seed %u: %u with three steps or more, %u complete, %u stopped in a log, %u times another way later\n", worlds, first, steps, complete, stopped, turned);
 	/* Worlds in which nothing happens would prove nothing. */
-	assert_true(steps > worlds / 20 && complete > worlds / 10 && turned < worlds / 1000);
+	assert_true(steps > worlds / 20 && complete > worlds / 10 && turned < worlds / 1000 && stopped > worlds / 100);
 }
 
 /* ---- ten thousand logs ------------------------------------------------------------------------------------------ */
