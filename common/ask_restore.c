@@ -306,7 +306,7 @@ bool
 ask_waived_tail(struct db *db, const char *migration, struct guid family, int64_t *set, struct err *err)
 {
 	return one_set(db, "select f.backup_set from upload u join media_family f on f.upload = u.id join backup_set s on s.id = f.backup_set"
-		" where u.migration = $1 and u.waived_tail and u.state = 'arrived' and s.kind = 'log' and s.family_guid = $2::uuid"
+		" where u.migration = $1 and u.waived_tail and u.state = 'arrived' and s.family_guid = $2::uuid"
 		" order by s.last_lsn desc limit 1", 2, (const char *const[]){ migration, guid_text(family).s }, set, err);
 }
 
@@ -1015,7 +1015,7 @@ ask_accept_tail(struct db *db, const char *migration, const char *file, bool *fo
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err, "update upload u set waived_tail = true where u.migration = $1 and u.name = $2 and u.state = 'arrived'"
 		" and exists (select 1 from media_family f join backup_set s on s.id = f.backup_set join migration m on m.id = s.migration"
-		"  where f.upload = u.id and s.kind = 'log' and s.family_guid = coalesce(m.family_guid, s.family_guid))"
+		"  where f.upload = u.id and s.family_guid = coalesce(m.family_guid, s.family_guid))"
 		/* Once a tail is recognised no other file can become it. */
 		" and not exists (select 1 from run r where r.migration = $1 and r.kind = 'production' and r.tail_set is not null"
 		"  and not exists (select 1 from media_family f where f.upload = u.id and f.backup_set = r.tail_set))",

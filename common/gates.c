@@ -24,7 +24,7 @@ frozen_why(TALLOC_CTX *mem, const struct gate_facts *f)
 	if (f->tail == NULL && f->stop_at != NULL)
 		return talloc_asprintf(mem, "waiting for the log backup that contains %s, where the run is to end", f->stop_at);
 	if (f->tail == NULL)
-		return "waiting for the tail: a log backup taken WITH NORECOVERY, or a log accepted as tail";
+		return "waiting for the tail: a log backup taken WITH NORECOVERY, or a backup accepted as tail";
 	if (f->stop_at != NULL && f->stops)
 		return NULL;
 	if (!f->tail_norecovery && !f->tail_waived)

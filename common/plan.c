@@ -572,6 +572,17 @@ plan_choose_family(const struct plan_set *sets, size_t n, const char *database)
 	return best == NULL ? (struct guid){ { 0 } } : best->family;
 }
 
+const struct plan_set *
+plan_last_full(const struct plan_set *sets, size_t n, struct guid family)
+{
+	const struct plan_set *last = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (sets[i].type == BAK_FULL && guid_equal(sets[i].family, family) && (last == NULL || lsn_compare(sets[i].last_lsn, last->last_lsn) > 0))
+			last = &sets[i];
+	return last;
+}
+
 static bool
 is_left_behind(const struct forks *f, const struct plan_set *tail, const struct plan_now *now, size_t *looks)
 {

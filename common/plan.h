@@ -154,4 +154,7 @@ const struct plan_set *plan_tail(const struct plan_set *sets, size_t n, struct g
  * full is there, that of whatever reaches furthest, so that its missing full is named; a null guid when nothing bears the name. */
 struct guid plan_choose_family(const struct plan_set *sets, size_t n, const char *database);
 
+/* The full of that family that reaches furthest, or NULL. */
+const struct plan_set *plan_last_full(const struct plan_set *sets, size_t n, struct guid family);
+
 #endif

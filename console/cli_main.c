@@ -62,7 +62,7 @@ static const struct cli_command commands[] = {
 	{ "file", "list", cmd_file_list, "file list M", "files of a migration" },
 	{ "file", "skip", cmd_migration_skip, "file skip M FILE --reason R", "the same as migration skip" },
 	{ "file", "unskip", cmd_migration_unskip, "file unskip M FILE", "the same as migration unskip" },
-	{ "file", "accept-as-tail", cmd_file_accept, "file accept-as-tail M FILE --reason R", "takes a log for the last one although it was not taken WITH NORECOVERY" },
+	{ "file", "accept-as-tail", cmd_file_accept, "file accept-as-tail M FILE --reason R", "takes a backup for the last one although no log says so by having been taken WITH NORECOVERY" },
 	{ "upload", "list", cmd_upload_list, "upload list [--live]", "what is being received, how fast and by whom; without --live what is partial too" },
 	{ "upload", "kick", cmd_upload_kick, "upload kick SESSION", "ends a session; its upload stays partial" },
 	{ "notify", "list", cmd_notify_list, "notify list", "messages to customers: sent, waiting, given up, and why" },

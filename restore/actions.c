@@ -270,7 +270,7 @@ find_stop(struct asked *a, struct bak_date *at, const char **why, struct err *er
 	struct chain *chain = ask_chain(a->db, a->mem, a->run->migration, err);
 	struct err bad = { 0 };
 	struct guid family;
-	const struct plan_set *full = NULL;
+	const struct plan_set *full;
 
 	*why = NULL;
 	if (chain == NULL || !ask_family(a->db, a->run->migration, chain, &family, err))
@@ -279,12 +279,10 @@ find_stop(struct asked *a, struct bak_date *at, const char **why, struct err *er
 		*why = talloc_strdup(a->mem, bad.text);
 		return true;
 	}
-	for (size_t i = 0; i < chain->n; i++)
-		if (chain->sets[i].type == BAK_FULL && guid_equal(chain->sets[i].family, family) &&
-		    (full == NULL || lsn_compare(chain->sets[i].last_lsn, full->last_lsn) > 0))
-			full = &chain->sets[i];
+	full = plan_last_full(chain->sets, chain->n, family);
 	if (full != NULL && full->simple)
-		*why = talloc_asprintf(a->mem, "[%s] is in the SIMPLE recovery model: there are no log backups to stop in (message 3145)", full->database);
+		*why = talloc_asprintf(a->mem, "[%s] is in the SIMPLE recovery model: there are no log backups to stop in (message 3145); "
+			"migration skip takes what is later out of the plan, file accept-as-tail says that the run ends with the differential before it", full->database);
 	/* A copy that is to be thrown away keeps nobody from a point before it. */
 	if (*why != NULL || a->run->drop_asked != NULL || !ask_past_stop(a->db, a->mem, a->run->id, *at, why, err))
 		return *why != NULL || err->kind == ERR_NONE;
@@ -531,7 +529,7 @@ do_accept(struct asked *a, struct err *err)
 	if (!ask_accept_tail(a->db, a->action->migration, file, &found, err))
 		return false;
 	return found ? done(a, talloc_asprintf(a->mem, "%s is accepted as the tail: %s", file, reason))
-	             : refuse(a, NOT_READY, talloc_asprintf(a->mem, "%s is not an arrived log backup of this migration's database, or another file is its tail already", file));
+	             : refuse(a, NOT_READY, talloc_asprintf(a->mem, "%s is not an arrived backup of this migration's database, or another file is its tail already", file));
 }
 
 static bool act(struct asked *a, struct err *err);

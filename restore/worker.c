@@ -356,6 +356,16 @@ patience(const struct visit *v)
 	return ms;
 }
 
+/* Without logs nothing tells by itself that the source was off. */
+static const char *
+waits_for_tail(const struct visit *v)
+{
+	const struct plan_set *full = plan_last_full(v->chain->sets, v->chain->n, family_of(v));
+
+	return full != NULL && full->simple ? "the last differential, accepted as the tail (file accept-as-tail): the SIMPLE recovery model has no logs"
+	                                    : "the tail: a log backup taken WITH NORECOVERY";
+}
+
 static const char *
 waits_when_level(const struct visit *v)
 {
@@ -370,7 +380,7 @@ waits_when_level(const struct visit *v)
 	if (strcmp(v->run.state, "cutover") == 0)
 		return v->run.tail_set != 0 ? "recover, or the gates before it"
 		       : v->run.last_file != NULL ? talloc_asprintf(v->mem, "the last file: %s", v->run.last_file)
-		                                  : "the tail: a log backup taken WITH NORECOVERY";
+		                                  : waits_for_tail(v);
 	if (strcmp(v->run.state, "waiting") == 0)
 		return "a full backup that can be restored";
 	if (v->run.is_uat)
