@@ -673,6 +673,7 @@ engine_set_owner(struct engine *e, const char *database, const char *login, cons
 
 /* ---- connections ------------------------------------------------------------------------------------------------ */
 
+/* An LSN is kept as text: SQLite's numbers would round those of a log of more than 9,223 virtual files. */
 static const char catalogue_schema[] =
 	"ATTACH ':memory:' AS sys; ATTACH ':memory:' AS msdb;"
 	"CREATE TABLE sys.databases(name NVARCHAR COLLATE TSQL, database_id INT, state INT, state_desc NVARCHAR, is_in_standby BIT,"
@@ -681,11 +682,11 @@ static const char catalogue_schema[] =
 	" is_trustworthy_on BIT, owner_sid VARBINARY, create_date DATETIME, replica_id UNIQUEIDENTIFIER,"
 	" group_database_id UNIQUEIDENTIFIER, collation_name NVARCHAR, page_verify_option INT, is_auto_close_on BIT);"
 	"CREATE TABLE sys.master_files(database_id INT, file_id INT, type INT, type_desc NVARCHAR, state INT, name NVARCHAR,"
-	" physical_name NVARCHAR, size INT, redo_start_lsn NUMERIC25, redo_start_fork_guid UNIQUEIDENTIFIER,"
-	" differential_base_lsn NUMERIC25, differential_base_guid UNIQUEIDENTIFIER, create_lsn NUMERIC25);"
+	" physical_name NVARCHAR, size INT, redo_start_lsn NUMERIC25 TEXT, redo_start_fork_guid UNIQUEIDENTIFIER,"
+	" differential_base_lsn NUMERIC25 TEXT, differential_base_guid UNIQUEIDENTIFIER, create_lsn NUMERIC25 TEXT);"
 	"CREATE TABLE sys.database_recovery_status(database_id INT, database_guid UNIQUEIDENTIFIER, family_guid UNIQUEIDENTIFIER,"
-	" recovery_fork_guid UNIQUEIDENTIFIER, first_recovery_fork_guid UNIQUEIDENTIFIER, fork_point_lsn NUMERIC25,"
-	" last_log_backup_lsn NUMERIC25);"
+	" recovery_fork_guid UNIQUEIDENTIFIER, first_recovery_fork_guid UNIQUEIDENTIFIER, fork_point_lsn NUMERIC25 TEXT,"
+	" last_log_backup_lsn NUMERIC25 TEXT);"
 	"CREATE TABLE sys.dm_exec_requests(session_id INT, command NVARCHAR COLLATE TSQL, percent_complete INT,"
 	" estimated_completion_time BIGINT, start_time DATETIME, wait_type NVARCHAR, database_id INT, status NVARCHAR);"
 	"CREATE TABLE sys.dm_exec_sessions(session_id INT, program_name NVARCHAR COLLATE TSQL, host_name NVARCHAR, login_name NVARCHAR);"
@@ -703,7 +704,7 @@ static const char catalogue_schema[] =
 	" authentication_type INT);"
 	"CREATE TABLE msdb.restorehistory(restore_history_id INT, restore_date DATETIME, destination_database_name NVARCHAR COLLATE TSQL,"
 	" user_name NVARCHAR, backup_set_id INT, restore_type NVARCHAR, replace BIT, recovery BIT, stop_at DATETIME, device_count INT);"
-	"CREATE TABLE msdb.backupset(backup_set_id INT, backup_set_uuid UNIQUEIDENTIFIER, first_lsn NUMERIC25, last_lsn NUMERIC25,"
+	"CREATE TABLE msdb.backupset(backup_set_id INT, backup_set_uuid UNIQUEIDENTIFIER, first_lsn NUMERIC25 TEXT, last_lsn NUMERIC25 TEXT,"
 	" family_guid UNIQUEIDENTIFIER, database_name NVARCHAR COLLATE TSQL, type NVARCHAR);"
 	"CREATE TABLE sys.availability_groups(group_id UNIQUEIDENTIFIER, name NVARCHAR COLLATE TSQL);"
 	"CREATE TABLE sys.availability_replicas(replica_id UNIQUEIDENTIFIER, group_id UNIQUEIDENTIFIER, replica_server_name NVARCHAR COLLATE TSQL,"
@@ -714,7 +715,7 @@ static const char catalogue_schema[] =
 	"CREATE TABLE sys.dm_hadr_database_replica_states(database_id INT, group_id UNIQUEIDENTIFIER, replica_id UNIQUEIDENTIFIER,"
 	" group_database_id UNIQUEIDENTIFIER, is_local BIT, is_primary_replica BIT, synchronization_state INT, synchronization_state_desc NVARCHAR,"
 	" synchronization_health INT, synchronization_health_desc NVARCHAR, database_state INT, database_state_desc NVARCHAR, is_suspended BIT,"
-	" suspend_reason_desc NVARCHAR, last_hardened_lsn NUMERIC25, last_redone_lsn NUMERIC25, log_send_queue_size BIGINT, redo_queue_size BIGINT,"
+	" suspend_reason_desc NVARCHAR, last_hardened_lsn NUMERIC25 TEXT, last_redone_lsn NUMERIC25 TEXT, log_send_queue_size BIGINT, redo_queue_size BIGINT,"
 	" redo_rate BIGINT, secondary_lag_seconds BIGINT);"
 	"CREATE TABLE sys.dm_hadr_automatic_seeding(ag_id UNIQUEIDENTIFIER, ag_db_id UNIQUEIDENTIFIER, ag_remote_replica_id UNIQUEIDENTIFIER,"
 	" start_time DATETIME, completion_time DATETIME, current_state NVARCHAR, performed_seeding BIT, failure_state INT, failure_state_desc NVARCHAR);"

@@ -461,7 +461,7 @@ static struct tds_type
 type_of_declared(const char *declared)
 {
 	static const struct { const char *name; struct tds_type type; } catalogue[] = {
-		{ "NVARCHAR", { TDS_NVARCHAR, TDS_NVARCHAR_LIMIT, 0, 0 } }, { "NUMERIC25", { TDS_NUMERIC, 0, 25, 0 } },
+		{ "NVARCHAR", { TDS_NVARCHAR, TDS_NVARCHAR_LIMIT, 0, 0 } }, { "NUMERIC25 TEXT", { TDS_NUMERIC, 0, 25, 0 } },
 		{ "VARBINARY", { TDS_VARBINARY, 85, 0, 0 } }, { "INTEGER", { TDS_INTEGER, 4, 0, 0 } },
 	};
 	struct tds_type type = { TDS_NVARCHAR, TDS_MAX_SIZE, 0, 0 };
