@@ -1,8 +1,8 @@
 /*
  * The stand-in's own record of what it was asked, the judge of "run once".
  *
- * One JSON line before a batch runs, forced to disk, and one with its outcome after. Passwords never
- * stand in it. Safe from any thread.
+ * One JSON line before a batch runs, forced to disk unless the batch only reads, and one with its outcome after. Passwords
+ * never stand in it. Safe from any thread.
  */
 #ifndef LANDFALL_STANDIN_STATEMENT_LOG_H
 #define LANDFALL_STANDIN_STATEMENT_LOG_H
