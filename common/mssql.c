@@ -378,13 +378,14 @@ end_batch(struct mssql *ms, struct err *err)
 	return true;
 }
 
-/* Takes what is next of one result set; calls back per row while it wants more. */
-typedef bool (*take_row)(struct mssql *ms, void *ctx);
+/* Takes a row of the first, second, … result set (from 0) while it wants more of it. */
+typedef bool (*take_row)(struct mssql *ms, size_t set, void *ctx);
 
-static bool
-drain(struct mssql *ms, const char *sql, take_row take, void *ctx)
+/* Of the first n_sets result sets the rows are taken. */
+static void
+drain(struct mssql *ms, const char *sql, size_t n_sets, take_row take, void *ctx)
 {
-	bool wanted = take != NULL, is_first = true;
+	size_t set = 0;
 	RETCODE rc;
 
 	dbfreebuf(ms->proc);
@@ -395,17 +396,16 @@ drain(struct mssql *ms, const char *sql, take_row take, void *ctx)
 		if (rc != SUCCEED || dbnumcols(ms->proc) == 0)
 			continue;
 		while (!dbdead(ms->proc) && (rc = dbnextrow(ms->proc)) != NO_MORE_ROWS && rc != FAIL)
-			if (rc == REG_ROW && is_first && wanted && !take(ms, ctx)) {
-				wanted = false;
+			if (rc == REG_ROW && set < n_sets && !take(ms, set, ctx)) {
+				n_sets = 0;
 				dbcanquery(ms->proc);
 				break;
 			}
-		is_first = false;
+		set++;
 	}
-	return wanted || take == NULL;
 }
 
-struct keeping { struct mssql_rows *rows; size_t room; bool too_many; };
+struct keeping { struct mssql_rows **rows; size_t room; bool too_many; };
 
 static void
 keep_names(struct mssql *ms, struct mssql_rows *rows)
@@ -417,13 +417,15 @@ keep_names(struct mssql *ms, struct mssql_rows *rows)
 }
 
 static bool
-keep_row(struct mssql *ms, void *ctx)
+keep_row(struct mssql *ms, size_t set, void *ctx)
 {
 	struct keeping *k = ctx;
-	struct mssql_rows *r = k->rows;
+	struct mssql_rows *r = k->rows[set];
 
-	if (r->names == NULL)
+	if (r->names == NULL) {
 		keep_names(ms, r);
+		k->room = 0;
+	}
 	if (r->n >= ROWS_MAX) {
 		k->too_many = true;
 		return false;
@@ -438,28 +440,42 @@ keep_row(struct mssql *ms, void *ctx)
 	return true;
 }
 
+static bool
+run_keeping(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mssql_rows **rows, size_t n, struct err *err)
+{
+	struct keeping k = { .rows = rows };
+	bool good;
+
+	for (size_t i = 0; i < n; i++)
+		rows[i] = talloc_zero(parent, struct mssql_rows);
+	drain(ms, sql, n, keep_row, &k);
+	good = end_batch(ms, err);
+	return good && k.too_many ? err_set(err, ERR_BROKEN, 0, "%s answered with more than %d rows", ms->target->name, ROWS_MAX) : good;
+}
+
 bool
 mssql_run(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mssql_rows **rows, struct mssql_outcome *outcome,
           mssql_on_message on_message, void *ctx, struct err *err)
 {
 	struct mssql_outcome own, *o = outcome == NULL ? &own : outcome;
-	struct keeping k = { .rows = rows == NULL ? NULL : talloc_zero(parent, struct mssql_rows) };
-	bool good;
 
 	begin_batch(ms, o, on_message, ctx);
-	drain(ms, sql, rows == NULL ? NULL : keep_row, &k);
-	good = end_batch(ms, err);
-	if (good && k.too_many)
-		good = err_set(err, ERR_BROKEN, 0, "%s answered with more than %d rows", ms->target->name, ROWS_MAX);
-	if (rows != NULL)
-		*rows = k.rows;
-	return good;
+	return run_keeping(ms, parent, sql, rows, rows == NULL ? 0 : 1, err);
+}
+
+bool
+mssql_ask(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mssql_rows **rows, size_t n, struct err *err)
+{
+	struct mssql_outcome o;
+
+	begin_batch(ms, &o, NULL, NULL);
+	return run_keeping(ms, parent, sql, rows, n, err);
 }
 
 struct streaming { mssql_on_row on_row; void *ctx; bool stopped; };
 
 static bool
-stream_row(struct mssql *ms, void *ctx)
+stream_row(struct mssql *ms, size_t set, void *ctx)
 {
 	struct streaming *s = ctx;
 	TALLOC_CTX *mem = talloc_new(NULL);
@@ -468,6 +484,7 @@ stream_row(struct mssql *ms, void *ctx)
 	size_t lengths[COLUMNS_MAX];
 	bool more;
 
+	(void)set;
 	for (int i = 0; i < n && i < COLUMNS_MAX; i++) {
 		values[i] = value_text(ms, mem, i + 1);
 		lengths[i] = values[i] == NULL ? 0 : strlen(values[i]);
@@ -485,7 +502,7 @@ mssql_stream(struct mssql *ms, const char *sql, mssql_on_row on_row, void *ctx, 
 	struct streaming s = { on_row, ctx, false };
 
 	begin_batch(ms, &o, NULL, NULL);
-	drain(ms, sql, stream_row, &s);
+	drain(ms, sql, 1, stream_row, &s);
 	return end_batch(ms, err) && !s.stopped ? true : s.stopped ? err_set(err, ERR_BROKEN, 0, "reading from %s was stopped",
 		ms->target->name) : false;
 }

@@ -68,6 +68,9 @@ typedef void (*mssql_on_message)(void *ctx, const struct mssql_message *message)
 bool mssql_run(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mssql_rows **rows,
                struct mssql_outcome *outcome, mssql_on_message on_message, void *ctx, struct err *err);
 
+/* Several questions in one batch, for one way there and back: rows[i] is the i-th result set that had columns, and each is there. */
+bool mssql_ask(struct mssql *ms, TALLOC_CTX *parent, const char *sql, struct mssql_rows **rows, size_t n, struct err *err);
+
 /* Streams rows instead of keeping them: values[] as above. Return false to stop (the rest is cancelled). */
 typedef bool (*mssql_on_row)(void *ctx, int columns, const char *const *values, const size_t *lengths);
 bool mssql_stream(struct mssql *ms, const char *sql, mssql_on_row on_row, void *ctx, struct err *err);

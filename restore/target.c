@@ -78,27 +78,39 @@ read_history(struct target *t, const struct mssql_rows *rows)
 	}
 }
 
+static void
+read_files(struct target *t, const struct mssql_rows *rows)
+{
+	size_t n = mssql_rows_count(rows);
+
+	t->more_files = n > TARGET_FILES_MAX;
+	for (size_t i = 0; i < n && !t->more_files; i++)
+		t->files[t->n_files++] = mssql_rows_value(rows, i, 0) == NULL ? 0 : atoi(mssql_rows_value(rows, i, 0));
+}
+
 bool
 target_ask(struct mssql *ms, const char *database, const char *ours, struct target *t, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	struct mssql_rows *rows, *requests, *history;
+	enum { DATABASE, REQUESTS, HISTORY, FILES, QUESTIONS };
+	struct mssql_rows *rows[QUESTIONS];
 	bool good;
 	int id = 0;
 
 	memset(t, 0, sizeof(*t));
 	strcpy(t->state, "absent");
 	mssql_limit(ms, QUESTION_SECONDS);
-	good = mssql_run(ms, mem, tsql_ask_database(mem, database), &rows, NULL, NULL, NULL, err) &&
-	       mssql_run(ms, mem, tsql_ask_requests(mem), &requests, NULL, NULL, NULL, err) &&
-	       mssql_run(ms, mem, tsql_ask_history(mem, database), &history, NULL, NULL, NULL, err);
+	/* In one batch: the way there and back is what a question costs. */
+	good = mssql_ask(ms, mem, talloc_asprintf(mem, "%s; %s; %s; %s", tsql_ask_database(mem, database), tsql_ask_requests(mem),
+	                 tsql_ask_history(mem, database), tsql_ask_files(mem, database)), rows, QUESTIONS, err);
 	mssql_limit(ms, 0);
-	if (good && mssql_rows_count(rows) > 0) {
-		read_database(t, rows, &id);
-		read_history(t, history);
+	if (good && mssql_rows_count(rows[DATABASE]) > 0) {
+		read_database(t, rows[DATABASE], &id);
+		read_history(t, rows[HISTORY]);
+		read_files(t, rows[FILES]);
 	}
 	if (good)
-		read_requests(t, requests, id, ours);
+		read_requests(t, rows[REQUESTS], id, ours);
 	talloc_free(mem);
 	return good;
 }

@@ -11,6 +11,8 @@
 #include "common/lsn.h"
 #include "common/mssql.h"
 
+enum { TARGET_FILES_MAX = 64 };
+
 struct target {
 	bool exists, is_restoring, is_online;
 	char state[32];      /* the server's word: RESTORING, ONLINE, RECOVERY_PENDING, …; absent when there is none */
@@ -20,6 +22,9 @@ struct target {
 	struct bak_date last_stop; /* the STOPAT it was restored with; year 0: none */
 	int busy;            /* session that restores it now, 0 for none */
 	char busy_program[132];
+	int files[TARGET_FILES_MAX]; /* ids of those that it has there now, */
+	size_t n_files;
+	bool more_files;             /* or too many to be kept here: target_files */
 };
 
 /* The conversation's time limit is set for short questions and put back to none. ours: how the program names of this run's
