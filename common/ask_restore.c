@@ -32,6 +32,13 @@ under_lease(struct db *db, const struct restore_run *run, struct err *err, const
 	return good;
 }
 
+/*
+ * For what is read again from the server, or only shown: its commit waits for no disk. It is durable with the next one that
+ * does, and before anything is sent to a server there is one: the intent.
+ */
+#define SOON "with hurry as materialized (select set_config('synchronous_commit', 'off', true) as setting)"
+#define IS_SOON "hurry.setting is not null"
+
 #define LEASE "id = $1 and lease_token = $2 and lease_until > now()"
 #define STEP_LEASE "exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())"
 
@@ -168,7 +175,7 @@ ask_release(struct db *db, const struct restore_run *run, const char *waits_for,
 bool
 ask_waits(struct db *db, const struct restore_run *run, const char *waits_for, struct err *err)
 {
-	return UNDER_LEASE(db, run, err, "update run set waits_for = $3 where " LEASE, waits_for);
+	return UNDER_LEASE(db, run, err, SOON " update run set waits_for = $3 from hurry where " IS_SOON " and " LEASE, waits_for);
 }
 
 bool
@@ -178,7 +185,7 @@ ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const ch
 
 	*got = false;
 	*who = NULL;
-	if (!DB_ASK(db, mem, &r, err, "select take_slot($1, $2, $3::text[])", db_int(mem, run->id), db_int(mem, run->token), volumes))
+	if (!DB_ASK(db, mem, &r, err, SOON " select t.who from hurry, lateral take_slot($1, $2, case when " IS_SOON " then $3::text[] end) t(who)", db_int(mem, run->id), db_int(mem, run->token), volumes))
 		return false;
 	if (rows_count(r) != 1)
 		return err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
@@ -237,11 +244,11 @@ ask_replica_saw(struct db *db, const struct restore_run *run, const char *replic
 	 * stopped at, nobody asks. */
 	bool whole = !lsn_is_null(seen->redo), asks = whole && run->stop_at.year != 0;
 	struct rows *r = NULL;
-	bool good = DB_ASK(db, mem, &r, err, "update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
+	bool good = DB_ASK(db, mem, &r, err, SOON " update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
 		" last_set = own.id, last_stop = case when own.id is not null then $8::timestamp end from (select"
 		"  (select b.id from run r join backup_set b on b.migration = r.migration and b.backup_set_guid = $7::uuid where r.id = $1 and exists ("
-		"    select 1 from step s where s.run = r.id and s.replica = $3 and s.chain = r.chain and s.kind = b.kind and coalesce(s.backup_set, 0) = b.id)) id) own"
-		" where run = $1 and replica = $3 and " STEP_LEASE " returning coalesce(last_set, 0)", db_int(mem, run->id), db_int(mem, run->token),
+		"    select 1 from step s where s.run = r.id and s.replica = $3 and s.chain = r.chain and s.kind = b.kind and coalesce(s.backup_set, 0) = b.id)) id) own, hurry"
+		" where " IS_SOON " and run = $1 and replica = $3 and " STEP_LEASE " returning coalesce(last_set, 0)", db_int(mem, run->id), db_int(mem, run->token),
 		replica, seen->state, whole ? lsn_text(seen->redo).s : NULL, guid_or_null(mem, seen->fork), asks ? guid_or_null(mem, seen->last_set) : NULL,
 		date_or_null(mem, seen->last_stop)) && must_change(r, err);
 
@@ -403,7 +410,7 @@ bool
 ask_step_percent(struct db *db, const struct restore_run *run, int64_t step, int percent, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = UNDER_LEASE(db, run, err, "update step set percent = $4::int where id = $3::bigint and " STEP_LEASE, db_int(mem, step),
+	bool good = UNDER_LEASE(db, run, err, SOON " update step set percent = $4::int from hurry where " IS_SOON " and id = $3::bigint and " STEP_LEASE, db_int(mem, step),
 	                        db_int(mem, percent));
 
 	talloc_free(mem);
@@ -450,8 +457,9 @@ bool
 ask_message(struct db *db, const struct restore_run *run, const struct restore_step *step, const struct mssql_message *m, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = UNDER_LEASE(db, run, err, "insert into message(step, attempt, number, severity, state, line, text)"
-		" select $3::bigint, $4::int, $5::int, $6::int, $7::int, $8::int, $9 where " STEP_LEASE, db_int(mem, step->id),
+	/* The record of the step's end comes after it and makes it durable. */
+	bool good = UNDER_LEASE(db, run, err, SOON " insert into message(step, attempt, number, severity, state, line, text)"
+		" select $3::bigint, $4::int, $5::int, $6::int, $7::int, $8::int, $9 from hurry where " IS_SOON " and " STEP_LEASE, db_int(mem, step->id),
 		db_int(mem, step->attempt), db_int(mem, m->number), db_int(mem, m->severity), db_int(mem, m->state), db_int(mem, m->line), m->text);
 
 	talloc_free(mem);
@@ -487,7 +495,7 @@ ask_step_remember(struct db *db, const struct restore_run *run, int64_t step, co
 bool
 ask_plan_keep(struct db *db, const struct restore_run *run, const char *json, struct err *err)
 {
-	return UNDER_LEASE(db, run, err, "update run set plan = $3::jsonb where " LEASE, json);
+	return UNDER_LEASE(db, run, err, SOON " update run set plan = $3::jsonb from hurry where " IS_SOON " and " LEASE, json);
 }
 
 bool
@@ -526,22 +534,37 @@ ask_finding(struct db *db, const char *migration, int64_t run, const char *text,
 }
 
 static bool
-move(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const char *to, const char *failure, bool *moved, struct err *err)
+move_online(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, bool *moved, struct err *err)
 {
 	struct rows *r = NULL;
 
-	/* A rehearsal goes to RECOVERY by itself: not by a plan that a person has changed since. */
-	if (!DB_ASK(db, mem, &r, err, "update run set state = $4, failure = $5, recovered_at = case when $4 = 'online' then now() else recovered_at end,"
-		" users_done = users_done or $4 = 'online' where " LEASE " and state = $3 and ($4 <> 'recovering' or replanned = $6::int)", db_int(mem, run->id),
-		db_int(mem, run->token), run->state, to, failure, db_int(mem, run->replanned)))
+	if (!DB_ASK(db, mem, &r, err, "update run set state = 'online', failure = null, recovered_at = now(), users_done = true where " LEASE
+		" and state = $3", db_int(mem, run->id), db_int(mem, run->token), run->state))
 		return false;
 	*moved = rows_affected(r) == 1;
 	return true;
 }
 
-static bool
-move_all(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved, bool verify,
-         struct err *err)
+bool
+ask_move(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved, struct err *err)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct rows *r = NULL;
+	/* In one statement: a log that comes moves its run twice. A rehearsal goes to RECOVERY by itself: not by a plan that a person has
+	 * changed since. */
+	bool good = DB_ASK(db, mem, &r, err, SOON ", moved as (update run set state = $4, failure = $5 from hurry where " IS_SOON " and " LEASE " and state = $3"
+		"  and ($4 <> 'recovering' or replanned = $7::int) returning id, migration) insert into event(migration, run, kind, text) select m.migration, m.id, $4, $6 from moved m", db_int(mem, run->id),
+		db_int(mem, run->token), run->state, to, failure, text, db_int(mem, run->replanned));
+
+	*moved = good && rows_affected(r) == 1;
+	talloc_free(mem);
+	if (*moved)
+		run->state = to;
+	return good;
+}
+
+bool
+ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good;
@@ -549,29 +572,17 @@ move_all(struct db *db, struct restore_run *run, const char *to, const char *tex
 	*moved = false;
 	good = db_begin(db, err);
 	if (good) {
-		good = move(db, mem, run, to, failure, moved, err) && (!*moved || ask_run_event(db, run->migration, run->id, to, text, err)) &&
-		       (!*moved || !verify || DB_ASK(db, mem, NULL, err, "insert into verification(run) values($1)", db_int(mem, run->id)));
+		good = move_online(db, mem, run, moved, err) && (!*moved || ask_run_event(db, run->migration, run->id, "online", "the primary is ONLINE", err)) &&
+		       (!*moved || DB_ASK(db, mem, NULL, err, "insert into verification(run) values($1)", db_int(mem, run->id)));
 		if (good)
 			good = db_commit(db, err);
 		else
 			db_rollback(db);
 	}
 	if (good && *moved)
-		run->state = to;
+		run->state = "online";
 	talloc_free(mem);
 	return good;
-}
-
-bool
-ask_move(struct db *db, struct restore_run *run, const char *to, const char *text, const char *failure, bool *moved, struct err *err)
-{
-	return move_all(db, run, to, text, failure, moved, false, err);
-}
-
-bool
-ask_online(struct db *db, struct restore_run *run, bool *moved, struct err *err)
-{
-	return move_all(db, run, "online", "the primary is ONLINE", NULL, moved, true, err);
 }
 
 bool

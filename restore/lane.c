@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/statement.h"
 #include "common/tsql.h"
@@ -18,7 +19,8 @@
 #include "restore/run.h"
 #include "restore/step.h"
 
-enum { BUSY_WAIT_MS = 500, USERS_SECONDS = 60, KEPT_MS = 60000 /* what arrives wakes the run before that */ };
+/* FRESH_MS: for so long an answer of the server counts, while lease and conversation are the same. */
+enum { BUSY_WAIT_MS = 500, FRESH_MS = 250, USERS_SECONDS = 60, KEPT_MS = 60000 /* what arrives wakes the run before that */ };
 
 /* What a lane works with while it walks. */
 struct walk {
@@ -123,7 +125,10 @@ make_plan(TALLOC_CTX *mem, const struct lane *lane, const struct target *seen)
 bool
 lane_ask(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct err *err)
 {
-	return target_ask(ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err);
+	bool good = target_ask(ms, lane->run.target_database, program_of(mem, lane), &lane->seen, err);
+
+	lane->seen_ms = good ? steady_ms() : 0;
+	return good;
 }
 
 bool
@@ -132,9 +137,10 @@ lane_saw(struct db *db, struct lane *lane, struct err *err)
 	const struct target *t = &lane->seen;
 	const struct restore_seen seen = { t->state, t->redo, t->fork, t->last_set, t->last_stop };
 
-	/* A busy server is still at it. */
-	return (t->busy != 0 || ask_steps_settle(db, &lane->run, lane->replica, &seen, t->is_online, err)) &&
-	       ask_replica_saw(db, &lane->run, lane->replica, &seen, &lane->last, err);
+	/* What an earlier lease left as running is judged once: under ours there comes nothing more of it. A busy server is still at it. */
+	if (t->busy == 0 && !lane->settled)
+		lane->settled = ask_steps_settle(db, &lane->run, lane->replica, &seen, t->is_online, err);
+	return (t->busy != 0 || lane->settled) && ask_replica_saw(db, &lane->run, lane->replica, &seen, &lane->last, err);
 }
 
 void
@@ -189,8 +195,20 @@ static bool
 look(struct walk *w, struct err *err)
 {
 	struct lane *lane = w->lane;
+	bool good = lane_ask(w->mem, lane, w->ms, err) && wait_while_busy(w, err);
 
-	return lane_ask(w->mem, lane, w->ms, err) && wait_while_busy(w, err) && lane_saw(w->db, lane, err);
+	lane->seen_ms = good ? steady_ms() : 0;
+	return good && lane_saw(w->db, lane, err);
+}
+
+/*
+ * What the server said after one statement is what it says before the next, and what it said to the visit is what it says to
+ * the walk: moments ago, over the same conversation, under the same lease (which was read since). Anything older is asked again.
+ */
+static bool
+is_fresh(const struct lane *lane)
+{
+	return lane->seen_ms != 0 && lane->settled && lane->seen.busy == 0 && steady_ms() - lane->seen_ms < FRESH_MS;
 }
 
 /* The batch for this step, from what is known and what the server has now. */
@@ -204,15 +222,16 @@ statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 	const char **paths = talloc_array(w->mem, const char *, step->set->n_files + 1);
 	struct statement_facts facts = { .vault_paths = paths, .redo = lane->seen.redo };
 	struct restore_file *files;
-	int *there = NULL;
+	int *asked = NULL;
 
 	for (size_t i = 0; i < step->set->n_files; i++)
 		paths[i] = stripes[i].vault_path;
 	if (!ask_set_files(w->db, w->mem, step->set->id, &files, &facts.n_files, err) ||
-	    (step->set->type != BAK_FULL && !target_files(w->ms, w->mem, place.database, &there, &facts.n_there, err)))
+	    (lane->seen.more_files && !target_files(w->ms, w->mem, place.database, &asked, &facts.n_there, err)))
 		return NULL;
 	facts.files = files;
-	facts.there = there;
+	facts.there = asked != NULL ? asked : lane->seen.files;
+	facts.n_there = asked != NULL ? facts.n_there : lane->seen.n_files;
 	return statement_restore(w->mem, &place, step, &facts);
 }
 
@@ -466,7 +485,7 @@ walk(struct walk *w)
 		if (!may_go_on(w))
 			return;
 		talloc_free(last);
-		if (!look(w, &err)) {
+		if (!is_fresh(lane) && !look(w, &err)) {
 			finish_err(lane, &err);
 			return;
 		}
@@ -497,6 +516,7 @@ begin_walk(struct walk *w, struct lane *lane)
 		w->ms = talloc_steal(w->top, lane->ms);
 		lane->ms = NULL;
 	} else {
+		lane->seen_ms = 0;
 		w->ms = lane_open(w->top, lane, &err);
 	}
 	if (w->ms != NULL)

@@ -58,6 +58,8 @@ struct lane {
 	const char *waits_on;         /* whose turn it is: one of the words above, NULL when it goes on by itself; static */
 	struct target seen;
 	int64_t last;                 /* the set that the server's history has last, of this try of the chain; 0: none known, or no point to stop at */
+	int64_t seen_ms;              /* when it was asked, by the steady clock; 0: not over a conversation that is still ours */
+	bool settled;                 /* nothing is left of a worker that died */
 	int again_ms;                 /* how long to wait, 0 for the usual */
 	bool stepped;                 /* at least one RESTORE was done */
 };
