@@ -422,9 +422,10 @@ ask_step_seen(struct db *db, const char *migration, const char *kind, const char
               const char *wait_type, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err, "update step s set session = $6::int, wait_type = nullif($7, ''),"
-		" percent = case when $5::int between 1 and 100 then greatest(s.percent, $5::int) else s.percent end from run r"
-		" where r.id = s.run and r.migration = $1 and r.kind = $2 and r.lease_token = $3::bigint and s.lease_token = r.lease_token"
+	/* A conversation may be older than the claim. No step is begun while an orphaned request is there, so none is taken for it. */
+	bool good = DB_ASK(db, mem, NULL, err, SOON " update step s set session = $6::int, wait_type = nullif($7, ''),"
+		" percent = case when $5::int between 1 and 100 then greatest(s.percent, $5::int) else s.percent end from run r, hurry"
+		" where " IS_SOON " and r.id = s.run and r.migration = $1 and r.kind = $2 and r.lease_token >= $3::bigint and s.lease_token = r.lease_token"
 		" and s.replica = $4 and s.state = 'running'", migration, kind, token, replica, db_int(mem, percent), db_int(mem, session), wait_type);
 
 	talloc_free(mem);

@@ -15,6 +15,7 @@
 #include "common/statement.h"
 #include "common/tsql.h"
 #include "common/tsql_settle.h"
+#include "restore/pool.h"
 #include "restore/preflight.h"
 #include "restore/run.h"
 #include "restore/step.h"
@@ -67,7 +68,7 @@ struct mssql *
 lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err)
 {
 	struct mssql_target *t = talloc(mem, struct mssql_target);
-	/* The token is new with every claim: it says which attempt an orphaned request is of. */
+	/* The token is new with every claim: an orphaned request is of this one or a later one. */
 	char *program = talloc_asprintf(mem, "%s%lld", program_of(mem, lane), (long long)lane->run.token);
 
 	*t = target_of(lane->cluster, lane->where);
@@ -501,17 +502,22 @@ walk(struct walk *w)
 	}
 }
 
+static void
+end_walk(struct walk *w)
+{
+	pool_db_keep(w->db);
+	talloc_free(w->top);
+}
+
 static bool
 begin_walk(struct walk *w, struct lane *lane)
 {
-	struct db_where where;
 	struct err err = { 0 };
 
 	*w = (struct walk){ .lane = lane, .top = talloc_new(NULL) };
 	w->mem = talloc_new(w->top);
 	lane->end = LANE_LEVEL;
-	config_where(lane->config, &lane->config->postgres.restore, "landfall-restore lane", &where);
-	w->db = db_new(w->top, &where);
+	w->db = pool_db(lane->config);
 	if (lane->ms != NULL && !mssql_is_dead(lane->ms)) {
 		w->ms = talloc_steal(w->top, lane->ms);
 		lane->ms = NULL;
@@ -522,7 +528,7 @@ begin_walk(struct walk *w, struct lane *lane)
 	if (w->ms != NULL)
 		return true;
 	finish_err(lane, &err);
-	talloc_free(w->top);
+	end_walk(w);
 	return false;
 }
 
@@ -534,7 +540,10 @@ lane_walk(struct lane *lane)
 	if (!begin_walk(&w, lane))
 		return;
 	walk(&w);
-	talloc_free(w.top);
+	/* For the next visit to this run. */
+	if (lane->end != LANE_LOST)
+		pool_conversation_keep(lane->run.id, lane->replica, w.ms);
+	end_walk(&w);
 }
 
 /* ---- recovery and users -------------------------------------------------------------------------------------------- */
@@ -802,7 +811,7 @@ lane_recover(struct lane *lane)
 	else if (may_go_on(&w) && bring_online(&w) && !make_users(&w, &err))
 		finish(lane, err.kind == ERR_REFUSED && err.code == ASK_LEASE_LOST ? LANE_LOST : LANE_WAITS, "the verify user on %s: %s", lane->replica,
 		       err.text);
-	talloc_free(w.top);
+	end_walk(&w);
 }
 
 /* ---- throwing a copy away --------------------------------------------------------------------------------------------- */
@@ -854,5 +863,5 @@ lane_drop(struct lane *lane)
 		else if (look_again(&w) && end_step(&w, &begun, &o, !lane->seen.exists, ran.text, "DROP DATABASE") && lane->seen.exists)
 			finish(lane, LANE_WAITS, "%s is still on %s", lane->run.target_database, lane->replica);
 	}
-	talloc_free(w.top);
+	end_walk(&w);
 }

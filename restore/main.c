@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "restore/actions.h"
+#include "restore/pool.h"
 #include "restore/target.h"
 #include "restore/watch.h"
 #include "restore/worker.h"
@@ -32,10 +33,13 @@ enum { BEAT_SECONDS = 4, PROBE_SECONDS = 20, WATCH_SECONDS = 2, POLL_MS = 500, D
 /* systemd's patience is renewed that far ahead, more often than it runs out. */
 #define PATIENCE_US "60000000"
 
-static struct worker worker = { .words_lock = PTHREAD_MUTEX_INITIALIZER };
+static void wake_one(void);
+
+static struct worker worker = { .words_lock = PTHREAD_MUTEX_INITIALIZER, .claimed = wake_one };
 static atomic_int working; /* worker threads that have not ended */
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static unsigned wakes; /* counted, so that none is lost on a thread that has just asked and does not wait yet */
 static volatile sig_atomic_t ended;
 
 static void
@@ -54,8 +58,19 @@ connection(const char *name)
 	return db_new(NULL, &where);
 }
 
+static unsigned
+wakes_until_now(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&wake_lock);
+	n = wakes;
+	pthread_mutex_unlock(&wake_lock);
+	return n;
+}
+
 static void
-wait_for_work(int ms)
+wait_for_work(int ms, unsigned since)
 {
 	struct timespec until;
 
@@ -64,7 +79,7 @@ wait_for_work(int ms)
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&wake_lock);
-	if (!atomic_load(&worker.stop))
+	if (!atomic_load(&worker.stop) && wakes == since)
 		pthread_cond_clockwait(&wake, &wake_lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&wake_lock);
 }
@@ -75,9 +90,12 @@ work(void *ctx)
 	struct db *db = connection("landfall-restore worker");
 	int thread = (int)(intptr_t)ctx;
 
-	while (!atomic_load(&worker.stop))
+	while (!atomic_load(&worker.stop)) {
+		unsigned since = wakes_until_now();
+
 		if (!worker_turn(&worker, thread, db))
-			wait_for_work(POLL_MS);
+			wait_for_work(POLL_MS, since);
+	}
 	talloc_free(db);
 	atomic_fetch_sub(&working, 1);
 	return NULL;
@@ -215,6 +233,16 @@ say_ready(const char *file)
 	log_info("ready", "worker", worker.id, NULL);
 }
 
+/* One asks; when it has found something it wakes the next. All at once would ask in vain and in each other's way. */
+static void
+wake_one(void)
+{
+	pthread_mutex_lock(&wake_lock);
+	wakes++;
+	pthread_cond_signal(&wake);
+	pthread_mutex_unlock(&wake_lock);
+}
+
 static void
 wake_workers(void)
 {
@@ -234,7 +262,8 @@ turn(struct db *db, int ms)
 	if (!db_wait(db, ms, -1, &woken, &err))
 		usleep((useconds_t)ms * 1000);
 	else if (woken)
-		wake_workers();
+		wake_one();
+	pool_turn();
 }
 
 static void

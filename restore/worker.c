@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "restore/cluster.h"
 #include "restore/lane.h"
+#include "restore/pool.h"
 #include "restore/preflight.h"
 #include "restore/run.h"
 
@@ -248,6 +249,20 @@ keep_plan(struct visit *v, const struct plan *todo, const struct plan *whole, st
 	return good;
 }
 
+/* Asks a replica, over the conversation that was kept of the last visit if there is one: it may be dead by now. */
+static struct mssql *
+ask(TALLOC_CTX *mem, struct lane *lane, struct err *err)
+{
+	struct mssql *ms = pool_conversation(lane->run.id, lane->replica);
+
+	if (ms != NULL && lane_ask(mem, lane, ms, err))
+		return talloc_steal(mem, ms);
+	talloc_free(ms);
+	err_clear(err);
+	ms = lane_open(mem, lane, err);
+	return ms != NULL && lane_ask(mem, lane, ms, err) ? ms : NULL;
+}
+
 /* Asks every replica; a replica that is away is said and does not stop the others. */
 static bool
 survey(struct visit *v, struct err *err)
@@ -260,8 +275,8 @@ survey(struct visit *v, struct err *err)
 		struct mssql *ms;
 
 		lane->run = v->run;
-		ms = lane_open(mem, lane, &away);
-		if (ms == NULL || !lane_ask(mem, lane, ms, &away)) {
+		ms = ask(mem, lane, &away);
+		if (ms == NULL) {
 			v->trouble = talloc_asprintf(v->mem, "%s%s%s", v->trouble == NULL ? "" : v->trouble, v->trouble == NULL ? "" : "; ", away.text);
 			ask_replica_saw(v->db, &v->run, lane->replica, &(struct restore_seen){ .state = "away" }, NULL, err);
 			talloc_free(mem);
@@ -625,13 +640,14 @@ worker_turn(struct worker *worker, int thread, struct db *db)
 		log_warning("Postgres does not answer; waiting", "error", err.text, NULL);
 	else if (got) {
 		remember(worker, thread, &v.run);
+		worker->claimed();
 		go(&v);
 		remember(worker, thread, NULL);
 	}
 	preflight_end(&v.preflight);
 	for (size_t i = 0; i < v.n; i++) {
 		talloc_free(v.lanes[i].why);
-		talloc_free(v.lanes[i].ms);
+		pool_conversation_keep(v.run.id, v.lanes[i].replica, v.lanes[i].ms);
 	}
 	talloc_free(v.mem);
 	return got;

@@ -17,6 +17,7 @@ struct worker {
 	const struct config *config;
 	char id[40];             /* uuid, new at every process start */
 	const char *clusters;    /* names as a Postgres array */
+	void (*claimed)(void);   /* called when a run was claimed, before it is walked: there may be another for another thread */
 	atomic_bool stop;        /* no more claims; statements that run are finished, and no other is begun */
 	_Atomic int64_t beaten;  /* when a sign of life was last written, by the steady clock in milliseconds */
 	/* By thread: the run it is at, 0 for none. Only these leases are renewed: one that could not be given back runs out. */
