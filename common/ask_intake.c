@@ -66,7 +66,7 @@ put_upload(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts,
 		words[n] = json_string_value(word);
 	}
 	n = json_array_size(json_object_get(rec, "findings"));
-	if (!DB_ASK(db, mem, &r, err,
+	if (!DB_ASK_OFTEN(db, mem, &r, err,
 		"insert into upload(migration, upload_key, name, state, kind, bytes, sha256, vault_path, findings, reason, inspect, manifest,"
 		"  open_writer, version, arrived_at, changed_at) values($1, $2, $3, $4, $5, $6::bigint, $7, $8, $9::text[], $10, $11::jsonb, $12::jsonb,"
 		"  $13::boolean, $14::int, to_timestamp($15::bigint), now())"
@@ -115,7 +115,7 @@ put_set(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *upload, j
 	const char *migration = text(rec, "m");
 	char *o = json_dumps(set, JSON_COMPACT), *media = json_dumps(json_object_get(facts, "media"), JSON_COMPACT);
 	struct rows *r;
-	bool good = DB_ASK(db, mem, NULL, err,
+	bool good = DB_ASK_OFTEN(db, mem, NULL, err,
 		"insert into backup_set(migration, backup_set_guid, kind, database_name, server_name, family_guid, binding_id, recovery_fork,"
 		"  first_recovery_fork, fork_point_lsn, first_lsn, last_lsn, checkpoint_lsn, database_backup_lsn, differential_base_lsn,"
 		"  differential_base_guid, started, finished, database_version, compat_level, recovery_model, flags, copy_only, damaged, compressed,"
@@ -135,17 +135,17 @@ put_set(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *upload, j
 		"  $4::boolean"
 		" from (select $2::jsonb s, $3::jsonb m) x on conflict do nothing", migration, o, media,
 		db_bool(has_finding(rec, "media-password"))) &&
-		DB_ASK(db, mem, &r, err, "select id from backup_set where migration = $1 and backup_set_guid = ($2::jsonb->>'BackupSetGUID')::uuid",
+		DB_ASK_OFTEN(db, mem, &r, err, "select id from backup_set where migration = $1 and backup_set_guid = ($2::jsonb->>'BackupSetGUID')::uuid",
 		       migration, o) && rows_count(r) == 1 &&
-		DB_ASK(db, mem, NULL, err, "insert into media_family(backup_set, upload, family_number, position, damaged)"
+		DB_ASK_OFTEN(db, mem, NULL, err, "insert into media_family(backup_set, upload, family_number, position, damaged)"
 		" values($1, $2, greatest(1, ($3::jsonb->>'FamilySequenceNumber')::int), greatest(1, ($4::jsonb->>'Position')::int),"
 		"  $5::boolean or coalesce(($4::jsonb->'pages'->>'bad')::bigint, 0) > 0) on conflict do nothing",
 		rows_text(r, 0, 0), upload, media, o, db_bool(is_damaged_throughout(rec, facts))) &&
-		DB_ASK(db, mem, NULL, err, "insert into backup_file(backup_set, file_id, type, logical_name, physical_name, size_bytes)"
+		DB_ASK_OFTEN(db, mem, NULL, err, "insert into backup_file(backup_set, file_id, type, logical_name, physical_name, size_bytes)"
 		" select $1::bigint, (f->>'FileId')::int, f->>'Type', coalesce(f->>'LogicalName', ''), coalesce(f->>'PhysicalName', ''),"
 		"  coalesce((f->>'Size')::bigint, 0) from jsonb_array_elements($2::jsonb->'files') f on conflict do nothing", rows_text(r, 0, 0), o) &&
 		/* Which database of that name it is: the first full that bears the agreed one says it. */
-		DB_ASK(db, mem, NULL, err, "update migration set family_guid = ($2::jsonb->>'FamilyGUID')::uuid where id = $1 and family_guid is null"
+		DB_ASK_OFTEN(db, mem, NULL, err, "update migration set family_guid = ($2::jsonb->>'FamilyGUID')::uuid where id = $1 and family_guid is null"
 		" and $2::jsonb->>'BackupType' = '1' and lower(database_name) = lower($2::jsonb->>'DatabaseName')", migration, o);
 
 	free(o);
@@ -169,7 +169,7 @@ put_all(struct db *db, TALLOC_CTX *mem, const json_t *rec, const char *facts_tex
 				return false;
 	if (strcmp(state, "receiving") == 0)
 		return true;
-	return DB_ASK(db, mem, NULL, err, "insert into event(migration, kind, text, data) values($1, $2, $3,"
+	return DB_ASK_OFTEN(db, mem, NULL, err, "insert into event(migration, kind, text, data) values($1, $2, $3,"
 		" jsonb_build_object('journal', $4::text, 'upload', $5::text)) on conflict do nothing", migration, state,
 		talloc_asprintf(mem, "%s: %s, %s bytes%s%s", text(rec, "name"), state, number(mem, rec, "bytes"),
 		                text(rec, "reason") == NULL || text(rec, "reason")[0] == '\0' ? "" : ", ", text(rec, "reason") == NULL ? "" : text(rec, "reason")),

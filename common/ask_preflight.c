@@ -22,7 +22,7 @@ under_lease(struct db *db, struct err *err, const char *sql, size_t n, const cha
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
-	bool good = db_ask(db, mem, &r, err, sql, n, params) &&
+	bool good = db_ask_often(db, mem, &r, err, sql, n, params) &&
 	            (rows_affected(r) > 0 ? true : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over"));
 
 	talloc_free(mem);
@@ -131,7 +131,7 @@ ask_preflight_answered(struct db *db, const struct restore_run *run, const char 
 bool
 ask_compared(struct db *db, TALLOC_CTX *mem, const char *sets, const char *uploads, struct rows **list, struct err *err)
 {
-	return DB_ASK(db, mem, list, err, "select s.id, c.backup_set is not null, case when c.backup_set is null then s.header end"
+	return DB_ASK_OFTEN(db, mem, list, err, "select s.id, c.backup_set is not null, case when c.backup_set is null then s.header end"
 		" from unnest($1::bigint[], $2::text[]) as w(id, uploads) join backup_set s on s.id = w.id"
 		" left join comparison c on c.backup_set = s.id and c.state in ('same', 'differs') and c.uploads = w.uploads::bigint[]", sets, uploads);
 }

@@ -27,7 +27,7 @@ under_lease(struct db *db, const struct restore_run *run, struct err *err, const
 
 	for (size_t i = 0; i < n; i++)
 		params[i + 2] = more[i];
-	good = db_ask(db, mem, &rows, err, sql, n + 2, params) && must_change(rows, err);
+	good = db_ask_often(db, mem, &rows, err, sql, n + 2, params) && must_change(rows, err);
 	talloc_free(mem);
 	return good;
 }
@@ -132,7 +132,7 @@ ask_claim(struct db *db, TALLOC_CTX *mem, const char *worker, const char *cluste
 
 	*got = false;
 	/* The order and its reasons stand in the schema, where Postgres keeps the plan of the statement. */
-	if (!DB_ASK(db, mem, &r, err, "select " RUN_COLUMNS " from claim_run($1, $2::text[]) r join migration m on m.id = r.migration", worker, clusters))
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select " RUN_COLUMNS " from claim_run($1, $2::text[]) r join migration m on m.id = r.migration", worker, clusters))
 		return false;
 	*got = rows_count(r) == 1;
 	if (*got)
@@ -145,7 +145,7 @@ ask_reload(struct db *db, TALLOC_CTX *mem, struct restore_run *run, struct err *
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select " RUN_COLUMNS " from run r join migration m on m.id = r.migration"
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select " RUN_COLUMNS " from run r join migration m on m.id = r.migration"
 		" where r.id = $1 and r.lease_token = $2 and r.lease_until > now()", db_int(mem, run->id), db_int(mem, run->token)))
 		return false;
 	if (rows_count(r) != 1)
@@ -185,7 +185,7 @@ ask_slot(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, const ch
 
 	*got = false;
 	*who = NULL;
-	if (!DB_ASK(db, mem, &r, err, SOON " select t.who from hurry, lateral take_slot($1, $2, case when " IS_SOON " then $3::text[] end) t(who)", db_int(mem, run->id), db_int(mem, run->token), volumes))
+	if (!DB_ASK_OFTEN(db, mem, &r, err, SOON " select t.who from hurry, lateral take_slot($1, $2, case when " IS_SOON " then $3::text[] end) t(who)", db_int(mem, run->id), db_int(mem, run->token), volumes))
 		return false;
 	if (rows_count(r) != 1)
 		return err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
@@ -208,7 +208,7 @@ ask_replicas(struct db *db, TALLOC_CTX *mem, int64_t run, struct restore_replica
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select replica, left_out, ordinal, redo_start_lsn, redo_fork from run_replica where run = $1"
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select replica, left_out, ordinal, redo_start_lsn, redo_fork from run_replica where run = $1"
 		" order by ordinal", db_int(mem, run)))
 		return false;
 	*n = rows_count(r);
@@ -244,7 +244,7 @@ ask_replica_saw(struct db *db, const struct restore_run *run, const char *replic
 	 * stopped at, nobody asks. */
 	bool whole = !lsn_is_null(seen->redo), asks = whole && run->stop_at.year != 0;
 	struct rows *r = NULL;
-	bool good = DB_ASK(db, mem, &r, err, SOON " update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
+	bool good = DB_ASK_OFTEN(db, mem, &r, err, SOON " update run_replica set state = $4, redo_start_lsn = $5::numeric, redo_fork = $6::uuid, asked_at = now(),"
 		" last_set = own.id, last_stop = case when own.id is not null then $8::timestamp end from (select"
 		"  (select b.id from run r join backup_set b on b.migration = r.migration and b.backup_set_guid = $7::uuid where r.id = $1 and exists ("
 		"    select 1 from step s where s.run = r.id and s.replica = $3 and s.chain = r.chain and s.kind = b.kind and coalesce(s.backup_set, 0) = b.id)) id) own, hurry"
@@ -263,7 +263,7 @@ ask_set_files(struct db *db, TALLOC_CTX *mem, int64_t set, struct restore_file *
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select file_id, type, logical_name from backup_file where backup_set = $1 order by file_id",
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select file_id, type, logical_name from backup_file where backup_set = $1 order by file_id",
 	            db_int(mem, set)))
 		return false;
 	*n = rows_count(r);
@@ -278,7 +278,7 @@ ask_restored(struct db *db, TALLOC_CTX *mem, int64_t run, int64_t **sets, size_t
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select distinct s.backup_set from step s join run r on r.id = s.run and r.chain = s.chain"
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select distinct s.backup_set from step s join run r on r.id = s.run and r.chain = s.chain"
 		" where s.run = $1 and s.state = 'done' and s.backup_set is not null",
 	            db_int(mem, run)))
 		return false;
@@ -323,7 +323,7 @@ bool
 ask_steps_settle(struct db *db, const struct restore_run *run, const char *replica, const struct restore_seen *seen, bool is_online, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = DB_ASK(db, mem, NULL, err,
+	bool good = DB_ASK_OFTEN(db, mem, NULL, err,
 		"update step s set finished_at = now(), state = case when $5::boolean and s.kind not in ('users', 'drop') then 'done'"
 		"  when s.backup_set is not null and (select b.last_lsn <= $4::numeric or (b.backup_set_guid = $6::uuid and s.stop_at = $7::timestamp)"
 		"   from backup_set b where b.id = s.backup_set) then 'done' else 'failed' end,"
@@ -343,7 +343,7 @@ ask_step_past(struct db *db, TALLOC_CTX *mem, const struct restore_run *run, con
 	struct rows *r = NULL;
 
 	*past = (struct restore_past){ 0 };
-	if (!DB_ASK(db, mem, &r, err, "select tries, cut_off, said,"
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select tries, cut_off, said,"
 		" coalesce(ceil(greatest(extract(epoch from not_before - now()), 0) * 1000), 0)::int from step"
 		" where run = $1 and replica = $2 and kind = $3 and coalesce(backup_set, 0) = $4 and state = 'failed'"
 		" and chain = (select r.chain from run r where r.id = $1)",
@@ -375,7 +375,7 @@ ask_step_begin(struct db *db, const struct restore_run *run, const struct restor
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	/* The run's row is locked, so that what a person asked for is either before this statement or told that it runs. */
-	bool good = DB_ASK(db, mem, &r, err,
+	bool good = DB_ASK_OFTEN(db, mem, &r, err,
 		"insert into step(run, replica, chain, kind, backup_set, state, attempts, tries, statement, lease_token, started_at, stop_at)"
 		" select r.id, $3, r.chain, $4, $5::bigint, 'running', 1, 1, $6, r.lease_token, now(), $8::timestamp from run r where r.id = $1 and r.lease_token = $2"
 		"  and r.lease_until > now() and ($4 not in ('full', 'differential', 'log', 'recovery')"
@@ -399,7 +399,7 @@ ask_break_off(struct db *db, const struct restore_run *run, bool *wanted, struct
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
-	bool good = DB_ASK(db, mem, &r, err, "select break_off from run where id = $1", db_int(mem, run->id));
+	bool good = DB_ASK_OFTEN(db, mem, &r, err, "select break_off from run where id = $1", db_int(mem, run->id));
 
 	*wanted = good && rows_count(r) == 1 && rows_bool(r, 0, 0);
 	talloc_free(mem);
@@ -553,7 +553,7 @@ ask_move(struct db *db, struct restore_run *run, const char *to, const char *tex
 	struct rows *r = NULL;
 	/* In one statement: a log that comes moves its run twice. A rehearsal goes to RECOVERY by itself: not by a plan that a person has
 	 * changed since. */
-	bool good = DB_ASK(db, mem, &r, err, SOON ", moved as (update run set state = $4, failure = $5 from hurry where " IS_SOON " and " LEASE " and state = $3"
+	bool good = DB_ASK_OFTEN(db, mem, &r, err, SOON ", moved as (update run set state = $4, failure = $5 from hurry where " IS_SOON " and " LEASE " and state = $3"
 		"  and ($4 <> 'recovering' or replanned = $7::int) returning id, migration) insert into event(migration, run, kind, text) select m.migration, m.id, $4, $6 from moved m", db_int(mem, run->id),
 		db_int(mem, run->token), run->state, to, failure, text, db_int(mem, run->replanned));
 
@@ -650,7 +650,7 @@ ask_action(struct db *db, TALLOC_CTX *mem, struct restore_action *a, bool *got, 
 {
 	struct rows *r = NULL;
 
-	if (!DB_ASK(db, mem, &r, err, "select id, coalesce(run, 0), migration, kind, args, asked_by from action where state = 'asked'"
+	if (!DB_ASK_OFTEN(db, mem, &r, err, "select id, coalesce(run, 0), migration, kind, args, asked_by from action where state = 'asked'"
 		" order by id limit 1 for update skip locked"))
 		return false;
 	*got = rows_count(r) == 1;

@@ -14,7 +14,16 @@
 
 #include "common/log.h"
 
-enum { CHANNELS_MAX = 8, RECONNECT_MS = 1000 };
+enum { CHANNELS_MAX = 8, RECONNECT_MS = 1000, KNOWN_MAX = 128, PREPARE_AT = 2 };
+
+/* A question that was asked on this connection. Found by the address of its text, which is a literal nearly always. */
+struct known {
+	const char *at;
+	char *text;
+	int asked;
+	bool prepared;
+	char name[16];
+};
 
 struct db {
 	char *host, *port, *database, *user, *password_file, *application;
@@ -25,6 +34,9 @@ struct db {
 	int64_t next_try_ms;
 	char channels[CHANNELS_MAX][40];
 	size_t n_channels;
+	struct known *known; /* of this connection, n_known of KNOWN_MAX */
+	size_t n_known;
+	unsigned prepared;   /* so many had a name */
 };
 
 struct rows {
@@ -41,11 +53,20 @@ now_ms(void)
 }
 
 static void
+forget_known(struct db *db)
+{
+	talloc_free(db->known);
+	db->known = NULL;
+	db->n_known = 0;
+}
+
+static void
 drop(struct db *db)
 {
 	if (db->conn != NULL)
 		PQfinish(db->conn);
 	db->conn = NULL;
+	forget_known(db);
 	if (db->in_transaction)
 		db->broken_transaction = true;
 }
@@ -290,9 +311,68 @@ rows_free(struct rows *rows)
 	return 0;
 }
 
-bool
-db_ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql,
-       size_t n_params, const char *const *params)
+/* NULL: there is no room for more. */
+static struct known *
+known_of(struct db *db, const char *sql)
+{
+	struct known *k = db->known;
+	size_t i = 0;
+
+	if (k == NULL)
+		k = db->known = talloc_zero_array(db, struct known, KNOWN_MAX);
+	while (i < db->n_known && k[i].at != sql)
+		i++;
+	if (i == KNOWN_MAX)
+		return NULL;
+	if (i < db->n_known && strcmp(k[i].text, sql) == 0)
+		return &k[i];
+	/* New, or another text where one was that is gone. */
+	talloc_free(k[i].text);
+	k[i] = (struct known){ .at = sql, .text = talloc_strdup(k, sql) };
+	if (i == db->n_known)
+		db->n_known++;
+	return &k[i];
+}
+
+/* The answer to one question; NULL with err set when none came. */
+static PGresult *
+answer(struct db *db, const char *sql, size_t n_params, const char *const *params, bool often, struct err *err)
+{
+	struct known *k = often ? known_of(db, sql) : NULL;
+	int64_t deadline = now_ms() + DB_ASK_SECONDS * 1000;
+	PGresult *res;
+
+	if (k != NULL && ++k->asked >= PREPARE_AT && !k->prepared) {
+		snprintf(k->name, sizeof(k->name), "q%u", db->prepared++);
+		if (!PQsendPrepare(db->conn, k->name, sql, (int)n_params, NULL)) {
+			fail_of(db, NULL, err);
+			return NULL;
+		}
+		if ((res = collect(db, deadline, err)) == NULL || !is_good(res))
+			return res;
+		PQclear(res);
+		k->prepared = true;
+	}
+	if (k != NULL && k->prepared ? !PQsendQueryPrepared(db->conn, k->name, (int)n_params, params, NULL, NULL, 0)
+	                             : !PQsendQueryParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0)) {
+		fail_of(db, NULL, err);
+		return NULL;
+	}
+	return collect(db, deadline, err);
+}
+
+/* The tables are others than when it was planned, or somebody dropped what was prepared (DISCARD). */
+static bool
+is_outdated(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state != NULL && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0);
+}
+
+static bool
+ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql, size_t n_params, const char *const *params,
+    bool often)
 {
 	PGresult *res;
 
@@ -302,10 +382,16 @@ db_ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, c
 		return err_set(err, ERR_BUG, 0, "%zu parameters are more than the door takes", n_params);
 	if (!db_connect(db, err))
 		return false;
-	if (!PQsendQueryParams(db->conn, sql, (int)n_params, NULL, params, NULL, NULL, 0))
-		return fail_of(db, NULL, err);
-	if ((res = collect(db, now_ms() + DB_ASK_SECONDS * 1000, err)) == NULL)
+	if ((res = answer(db, sql, n_params, params, often, err)) == NULL)
 		return false;
+	if (is_outdated(res) && db->n_known > 0) {
+		forget_known(db);
+		if (!db->in_transaction) {
+			PQclear(res);
+			if ((res = answer(db, sql, n_params, params, false, err)) == NULL)
+				return false;
+		}
+	}
 	if (!is_good(res)) {
 		fail_of(db, res, err);
 		PQclear(res);
@@ -319,6 +405,20 @@ db_ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, c
 	(*rows)->res = res;
 	talloc_set_destructor(*rows, rows_free);
 	return true;
+}
+
+bool
+db_ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql,
+       size_t n_params, const char *const *params)
+{
+	return ask(db, parent, rows, err, sql, n_params, params, false);
+}
+
+bool
+db_ask_often(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql,
+             size_t n_params, const char *const *params)
+{
+	return ask(db, parent, rows, err, sql, n_params, params, true);
 }
 
 size_t

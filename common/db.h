@@ -51,6 +51,18 @@ int rows_affected(const struct rows *rows);
 bool db_ask(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql,
             size_t n_params, const char *const *params);
 
+/*
+ * The same for a question that is asked again and again and finds what it wants by an index: Postgres plans it once for this
+ * connection, which saves more than the answer costs. Not for one that joins or gathers much: a plan made while the tables
+ * were small is kept when they have grown.
+ */
+bool db_ask_often(struct db *db, TALLOC_CTX *parent, struct rows **rows, struct err *err, const char *sql,
+                  size_t n_params, const char *const *params);
+#define DB_ASK_OFTEN(db, parent, rows, err, sql, ...)                                                       \
+	db_ask_often(db, parent, rows, err, sql,                                                            \
+	             sizeof((const char *[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *) - 1,                  \
+	             (const char *const *)((const char *[]){ NULL, ##__VA_ARGS__ } + 1))
+
 /* DB_ASK(db, parent, &rows, err, "… $1 … $2", a, b) */
 #define DB_ASK(db, parent, rows, err, sql, ...)                                                             \
 	db_ask(db, parent, rows, err, sql,                                                                  \

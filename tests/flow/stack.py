@@ -435,21 +435,23 @@ class Proxies:
         words = body.split(b"\0")
         conn.who = next((words[i + 1].decode() for i in range(0, len(words) - 1, 2) if words[i] == b"application_name"), "")
         threading.Thread(target=self.postgres_answers, args=(conn,), daemon=True).start()
-        group, sql, values = b"", None, []
+        group, sql, values, named, bound = b"", None, [], {}, False
         while True:
             head = exactly(conn.client, 5)
             body = exactly(conn.client, struct.unpack("!I", head[1:])[0] - 4)
             group += head + body
             kind = head[:1]
             if kind == b"P":
-                sql = body[body.index(b"\0") + 1:].split(b"\0")[0].decode()
+                name, sql = (part.decode() for part in body.split(b"\0")[:2])
+                named[name] = sql
             elif kind == b"B":
-                values = bound_values(body)
+                # Portal and statement: what was prepared is known by its name.
+                sql, values, bound = named[body.split(b"\0")[1].decode()], bound_values(body), True
             elif kind == b"Q":
                 sql, values = body[:-1].decode(), []
             if kind in (b"P", b"B", b"D", b"E"):
                 continue
-            if kind in (b"S", b"Q"):
+            if kind == b"Q" or (kind == b"S" and bound):
                 name = question_of(sql)
                 if name == "intent":
                     conn.step = (values[2], values[3], values[4])
@@ -457,7 +459,7 @@ class Proxies:
                     raise OSError("dropped")
                 conn.pending = (name, values)
             conn.server.sendall(group)
-            group, sql, values = b"", None, []
+            group, sql, values, bound = b"", None, [], False
 
     def postgres_answers(self, conn):
         held = b""
