@@ -706,6 +706,7 @@ static const char catalogue_schema[] =
 	" user_name NVARCHAR, backup_set_id INT, restore_type NVARCHAR, replace BIT, recovery BIT, stop_at DATETIME, device_count INT);"
 	"CREATE TABLE msdb.backupset(backup_set_id INT, backup_set_uuid UNIQUEIDENTIFIER, first_lsn NUMERIC25 TEXT, last_lsn NUMERIC25 TEXT,"
 	" family_guid UNIQUEIDENTIFIER, database_name NVARCHAR COLLATE TSQL, type NVARCHAR);"
+	"CREATE INDEX msdb.restorehistory_id ON restorehistory(restore_history_id); CREATE INDEX msdb.backupset_id ON backupset(backup_set_id);"
 	"CREATE TABLE sys.availability_groups(group_id UNIQUEIDENTIFIER, name NVARCHAR COLLATE TSQL);"
 	"CREATE TABLE sys.availability_replicas(replica_id UNIQUEIDENTIFIER, group_id UNIQUEIDENTIFIER, replica_server_name NVARCHAR COLLATE TSQL,"
 	" endpoint_url NVARCHAR, availability_mode INT, availability_mode_desc NVARCHAR, seeding_mode INT, seeding_mode_desc NVARCHAR);"
@@ -870,13 +871,20 @@ fill_files(struct engine *e, sqlite3 *db, const struct db_row *r)
 	sqlite3_finalize(st);
 }
 
+/* Nothing of it is ever changed: what this connection does not have yet is added. */
 static void
 fill_history(struct engine *e, sqlite3 *db)
 {
 	sqlite3_stmt *st;
+	char known[24] = "0";
 	int step;
 
-	st = ASK(e->meta, &step, "SELECT id, name, type, recovery, at, set_guid, family, first, last, login, replace, stop_at, devices FROM history");
+	st = ASK(db, &step, "SELECT max(restore_history_id) FROM msdb.restorehistory");
+	if (st != NULL && step == SQLITE_ROW)
+		snprintf(known, sizeof(known), "%lld", (long long)sqlite3_column_int64(st, 0));
+	sqlite3_finalize(st);
+	st = ASK(e->meta, &step, "SELECT id, name, type, recovery, at, set_guid, family, first, last, login, replace, stop_at, devices FROM history"
+		" WHERE id > CAST(? AS INT)", known);
 	for (; st != NULL && step == SQLITE_ROW; step = sqlite3_step(st)) {
 		const char *c[13];
 		char when[32];
@@ -970,7 +978,7 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 {
 	static const char *const tables[] = { "sys.databases", "sys.master_files", "sys.database_recovery_status", "sys.dm_exec_requests",
 		"sys.dm_exec_sessions", "sys.server_principals", "sys.tables", "sys.objects", "sys.schemas", "sys.columns", "sys.indexes",
-		"sys.index_columns", "sys.triggers", "sys.database_principals", "msdb.restorehistory", "msdb.backupset", "sys.availability_groups",
+		"sys.index_columns", "sys.triggers", "sys.database_principals", "sys.availability_groups",
 		"sys.availability_replicas", "sys.availability_databases_cluster", "sys.dm_hadr_availability_replica_states",
 		"sys.dm_hadr_database_replica_states", "sys.dm_hadr_automatic_seeding", "sys.dm_hadr_physical_seeding_stats", "sys.certificates",
 		"sys.dm_os_volume_stats", "sys.dm_os_enumerate_fixed_drives" };
