@@ -351,7 +351,7 @@ class Proxies:
     def __init__(self, stack):
         self.trap = None
         self.conns, self.lock = set(), threading.Lock()
-        self.armed = {}            # by server: the conversation on which the statement of a committed intent comes next
+        self.armed = {}            # by server: the statement of a committed intent comes next
         self.ports = {}
         self.listeners = []
         self.listen(stack.env["PGPORT"], None)
@@ -411,8 +411,7 @@ class Proxies:
                 sink.sendall(data)
                 if is_request:
                     conn.spoke = time.monotonic()
-                if is_request and self.armed.get(conn.target) is conn:
-                    del self.armed[conn.target]
+                if is_request and self.armed.pop(conn.target, False):
                     trap = self.trap
                     if trap is not None:
                         trap.sent(conn)
@@ -483,11 +482,8 @@ class Proxies:
         conn.close()
 
     def arm(self, target):
-        """The lane asked its server just before: no other conversation with it spoke later."""
-        with self.lock:
-            there = [c for c in self.conns if c.target == target]
-        if there:
-            self.armed[target] = max(there, key=lambda c: c.spoke)
+        """The lane sends its statement as soon as it has heard of the commit: the next that is said to this server is it."""
+        self.armed[target] = True
 
     def tell(self, conn, name, values, edge):
         trap = self.trap
