@@ -647,7 +647,11 @@ worker_turn(struct worker *worker, int thread, struct db *db)
 	preflight_end(&v.preflight);
 	for (size_t i = 0; i < v.n; i++) {
 		talloc_free(v.lanes[i].why);
-		pool_conversation_keep(v.run.id, v.lanes[i].replica, v.lanes[i].ms);
+		/* What a person changes of our log-in's rights may count from the next log-in only. */
+		if (v.preflight.waits != NULL || v.lanes[i].kept != NULL)
+			talloc_free(v.lanes[i].ms);
+		else
+			pool_conversation_keep(v.run.id, v.lanes[i].replica, v.lanes[i].ms);
 	}
 	talloc_free(v.mem);
 	return got;
