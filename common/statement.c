@@ -57,10 +57,11 @@ statement_restore(TALLOC_CTX *parent, const struct statement_place *place, const
 	if (step->stop_at.year != 0)
 		r.stop_at = talloc_strdup(mem, bak_date_text(step->stop_at).s);
 	text = tsql_restore(mem, &r);
-	/* A log that comes twice is refused by the server itself; a full or a differential would undo what came after. */
+	/* A full or a differential would undo what came after. A log that lies behind is refused by the server (4326), but the newest
+	 * is taken a second time, and a worker that slept past its lease between intent and statement would send it. */
 	if (step->set->type == BAK_FULL)
 		text = tsql_onto_nothing(mem, r.database, text);
-	else if (step->set->type == BAK_DIFFERENTIAL)
+	else if (!lsn_is_null(facts->redo))
 		text = tsql_at(mem, r.database, lsn_text(facts->redo).s, text);
 	text = talloc_steal(parent, text);
 	talloc_free(mem);

@@ -27,12 +27,12 @@ struct statement_facts {
 	size_t n_files;
 	const int *there;                  /* ids of the files that the database has already */
 	size_t n_there;
-	struct lsn redo;                   /* where the replica stands; counts for a differential */
+	struct lsn redo;                   /* where the replica stands; null: not known, and a log has no guard then */
 };
 
 /*
- * RESTORE … WITH NORECOVERY and its guard: a full only onto nothing, a differential only where the replica stood when it was
- * planned. A log that comes twice is refused by the server itself. Each file that is new to the database gets a path of ours.
+ * RESTORE … WITH NORECOVERY and its guard: a full only onto nothing, a differential or a log only where the replica stood when it
+ * was planned. Each file that is new to the database gets a path of ours.
  */
 char *statement_restore(TALLOC_CTX *parent, const struct statement_place *place, const struct plan_step *step,
                         const struct statement_facts *facts);

@@ -212,21 +212,6 @@ is_fresh(const struct lane *lane)
 	return lane->seen_ms != 0 && lane->settled && lane->seen.busy == 0 && steady_ms() - lane->seen_ms < FRESH_MS;
 }
 
-/*
- * A worker that slept between intent and statement, its lease long gone, would send it all the same. The server refuses a log
- * that lies behind (4326), but takes the newest one a second time: so it is asked in the same batch whether it still stands
- * where we saw it. (A full and a differential carry the like in the statement itself.)
- */
-static char *
-only_from_here(struct walk *w, const struct plan_step *step, char *statement)
-{
-	const struct lane *lane = w->lane;
-
-	if (step->set->type != BAK_LOG || lsn_is_null(lane->seen.redo))
-		return statement;
-	return tsql_at(w->mem, lane->run.target_database, lsn_text(lane->seen.redo).s, statement);
-}
-
 /* The batch for this step, from what is known and what the server has now. */
 static char *
 statement_of(struct walk *w, const struct plan_step *step, struct err *err)
@@ -248,7 +233,7 @@ statement_of(struct walk *w, const struct plan_step *step, struct err *err)
 	facts.files = files;
 	facts.there = asked != NULL ? asked : lane->seen.files;
 	facts.n_there = asked != NULL ? facts.n_there : lane->seen.n_files;
-	return only_from_here(w, step, statement_restore(w->mem, &place, step, &facts));
+	return statement_restore(w->mem, &place, step, &facts);
 }
 
 /*

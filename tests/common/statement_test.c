@@ -67,7 +67,7 @@ a_differential_only_where_the_replica_stood(void **state)
 }
 
 static void
-a_log_needs_no_guard_and_stops_where_it_is_told(void **state)
+a_log_stops_where_it_is_told(void **state)
 {
 	const char *const names[] = { "l.trn" }, *const vault[] = { "l.trn" };
 	const struct restore_file files[] = { { 1, 'D', "Data" } };
@@ -80,6 +80,12 @@ a_log_needs_no_guard_and_stops_where_it_is_told(void **state)
 
 	(void)state;
 	assert_string_equal(s, "RESTORE LOG [m_1] FROM DISK = N'/vault/l.trn' WITH FILE = 3, STOPAT = N'2019-05-02T21:12:27', NORECOVERY, STATS = 5");
+	talloc_free(s);
+	s = statement_restore(NULL, &linux_place, &step, &(struct statement_facts){ .vault_paths = vault, .files = files, .n_files = 1,
+		.there = there, .n_there = 1, .redo = { 24, 68, 99 } });
+	assert_string_equal(s, "IF EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON f.database_id = d.database_id WHERE d.name = N'm_1'"
+		" AND d.state = 1 AND f.redo_start_lsn = 24000000006800099) RESTORE LOG [m_1] FROM DISK = N'/vault/l.trn' WITH FILE = 3,"
+		" STOPAT = N'2019-05-02T21:12:27', NORECOVERY, STATS = 5");
 	talloc_free(s);
 	s = statement_recovery(NULL, "m_1", (struct lsn){ 24, 68, 99 });
 	assert_string_equal(s, "IF EXISTS (SELECT 1 FROM sys.databases d JOIN sys.master_files f ON f.database_id = d.database_id WHERE d.name = N'm_1'"
@@ -203,7 +209,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_full_moves_every_file_to_a_path_of_ours),
 		cmocka_unit_test(a_differential_only_where_the_replica_stood),
-		cmocka_unit_test(a_log_needs_no_guard_and_stops_where_it_is_told),
+		cmocka_unit_test(a_log_stops_where_it_is_told),
 		cmocka_unit_test(a_copy_is_dropped_under_its_condition),
 		cmocka_unit_test(a_source_that_was_frozen_is_brought_back_first),
 		cmocka_unit_test(a_source_that_runs_is_looked_at_first),

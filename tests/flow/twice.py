@@ -13,7 +13,7 @@ for log in logs:
             continue  # a line that was cut off by the kill
         if "text" in o:
             begun[o["id"]] = o["text"]
-        elif o.get("error") == 0:
+        elif o.get("error") == 0 and o.get("said") == 3014:
             text = begun.get(o["id"], "")
             m = re.search(r"RESTORE (DATABASE|LOG) \[" + database + r"\](?: FROM (.*?) WITH| (WITH RECOVERY))", text)
             if m:

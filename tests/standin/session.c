@@ -244,7 +244,7 @@ client_run(struct client *c, const char *text)
 	struct err err = { 0 };
 	uint64_t id = statement_log_begin(c->server->log, &st, &err);
 
-	c->first_error = 0;
+	c->first_error = c->last_note = 0;
 	c->held.there = false;
 	if (id == 0) {
 		client_note(c, 9002, 1, 17, 1, err.text);
@@ -252,7 +252,7 @@ client_run(struct client *c, const char *text)
 		return;
 	}
 	tsql_run(c->session, text);
-	statement_log_end(c->server->log, id, c->first_error);
+	statement_log_end(c->server->log, id, c->first_error, c->last_note);
 	/* A batch without any statement is still answered. */
 	if (!c->held.there)
 		client_done(c, CURCMD_NONE, false, 0, c->first_error != 0);

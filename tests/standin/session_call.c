@@ -305,7 +305,7 @@ session_call(struct client *c, const struct tds_message *m)
 	struct run r = { .c = c, .mem = mem, .call = &call };
 
 	c->done_token = TDS_DONE_IN_PROC;
-	c->first_error = 0;
+	c->first_error = c->last_note = 0;
 	c->held.there = false;
 	if (tds_call_parse(m->mem, m->len, c->version, mem, &call, &err)) {
 		call_by_name(&r);

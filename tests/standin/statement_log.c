@@ -131,7 +131,7 @@ statement_log_begin(struct statement_log *log, const struct statement *s, struct
 }
 
 void
-statement_log_end(struct statement_log *log, uint64_t id, int first_error)
+statement_log_end(struct statement_log *log, uint64_t id, int first_error, int last_note)
 {
 	json_t *line = json_object();
 	struct err err = { 0 };
@@ -139,6 +139,7 @@ statement_log_end(struct statement_log *log, uint64_t id, int first_error)
 	json_object_set_new(line, "at", stamp());
 	json_object_set_new(line, "id", json_integer((json_int_t)id));
 	json_object_set_new(line, "error", json_integer(first_error));
+	json_object_set_new(line, "said", json_integer(last_note));
 	/* The outcome is a comfort: what counts was written before. */
 	append(log, line, false, &err);
 }

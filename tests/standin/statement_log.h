@@ -25,7 +25,8 @@ struct statement {
  * written, in which case the batch must not run. */
 uint64_t statement_log_begin(struct statement_log *log, const struct statement *statement, struct err *err);
 
-/* {"at", "id", "error"}: the first error's number, 0 for none. */
-void statement_log_end(struct statement_log *log, uint64_t id, int first_error);
+/* {"at", "id", "error", "said"}: the first error's number, 0 for none; the last message's, so 3014 where a RESTORE was
+ * done and not only asked for under a condition. */
+void statement_log_end(struct statement_log *log, uint64_t id, int first_error, int last_note);
 
 #endif
