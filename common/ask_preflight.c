@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#define STEP_LEASE "exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())"
+#include "common/ask_lease.h"
 
 static json_t *
 ask_json(struct db *db, struct err *err, const char *sql, size_t n, const char *const *params)
@@ -22,8 +22,7 @@ under_lease(struct db *db, struct err *err, const char *sql, size_t n, const cha
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
-	bool good = db_ask_often(db, mem, &r, err, sql, n, params) &&
-	            (rows_affected(r) > 0 ? true : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over"));
+	bool good = db_ask_often(db, mem, &r, err, sql, n, params) && ask_must_change(r, err);
 
 	talloc_free(mem);
 	return good;
@@ -108,7 +107,7 @@ bool
 ask_preflight_kept(struct db *db, const struct restore_run *run, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
-	bool good = under_lease(db, err, "update run set wants_slot = false where id = $1 and lease_token = $2 and lease_until > now()", 2,
+	bool good = under_lease(db, err, "update run set wants_slot = false where " LEASE, 2,
 	                        (const char *const[]){ db_int(mem, run->id), db_int(mem, run->token) });
 
 	talloc_free(mem);
@@ -120,7 +119,7 @@ ask_preflight_answered(struct db *db, const struct restore_run *run, const char 
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	bool good = under_lease(db, err, "update run set preflight_wanted = case when preflight_wanted > $3::timestamptz then preflight_wanted end"
-		" where id = $1 and lease_token = $2 and lease_until > now()", 3, (const char *const[]){ db_int(mem, run->id), db_int(mem, run->token), wanted });
+		" where " LEASE, 3, (const char *const[]){ db_int(mem, run->id), db_int(mem, run->token), wanted });
 
 	talloc_free(mem);
 	return good;

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/ask_lease.h"
 #include "common/run_sheet.h"
 #include "common/source_time.h"
 
-static bool
-must_change(const struct rows *rows, struct err *err)
+bool
+ask_must_change(const struct rows *rows, struct err *err)
 {
 	return rows_affected(rows) > 0 ? true : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
 }
@@ -27,7 +28,7 @@ under_lease(struct db *db, const struct restore_run *run, struct err *err, const
 
 	for (size_t i = 0; i < n; i++)
 		params[i + 2] = more[i];
-	good = db_ask_often(db, mem, &rows, err, sql, n + 2, params) && must_change(rows, err);
+	good = db_ask_often(db, mem, &rows, err, sql, n + 2, params) && ask_must_change(rows, err);
 	talloc_free(mem);
 	return good;
 }
@@ -38,9 +39,6 @@ under_lease(struct db *db, const struct restore_run *run, struct err *err, const
  */
 #define SOON "with hurry as materialized (select set_config('synchronous_commit', 'off', true) as setting)"
 #define IS_SOON "hurry.setting is not null"
-
-#define LEASE "id = $1 and lease_token = $2 and lease_until > now()"
-#define STEP_LEASE "exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())"
 
 bool
 ask_worker_begin(struct db *db, const char *worker, const char *host, int pid, struct err *err)
@@ -250,7 +248,7 @@ ask_replica_saw(struct db *db, const struct restore_run *run, const char *replic
 		"    select 1 from step s where s.run = r.id and s.replica = $3 and s.chain = r.chain and s.kind = b.kind and coalesce(s.backup_set, 0) = b.id)) id) own, hurry"
 		" where " IS_SOON " and run = $1 and replica = $3 and " STEP_LEASE " returning coalesce(last_set, 0)", db_int(mem, run->id), db_int(mem, run->token),
 		replica, seen->state, whole ? lsn_text(seen->redo).s : NULL, guid_or_null(mem, seen->fork), asks ? guid_or_null(mem, seen->last_set) : NULL,
-		date_or_null(mem, seen->last_stop)) && must_change(r, err);
+		date_or_null(mem, seen->last_stop)) && ask_must_change(r, err);
 
 	if (last != NULL)
 		*last = good ? rows_int(r, 0, 0) : 0;

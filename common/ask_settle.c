@@ -1,5 +1,7 @@
 #include "common/ask_settle.h"
 
+#include "common/ask_lease.h"
+
 bool
 ask_settle_past(struct db *db, TALLOC_CTX *mem, int64_t run, const char *replica, const char *refusals, struct settle_past *past,
                 struct err *err)
@@ -25,12 +27,6 @@ ask_settle_past(struct db *db, TALLOC_CTX *mem, int64_t run, const char *replica
 }
 
 /* A write under the lease that changes nothing means that the lease is lost. */
-static bool
-must_change(const struct rows *rows, struct err *err)
-{
-	return rows_affected(rows) > 0 ? true : err_set(err, ERR_REFUSED, ASK_LEASE_LOST, "another worker has taken this run over");
-}
-
 bool
 ask_replica_group(struct db *db, const struct restore_run *run, const char *replica, const char *state, int64_t lag_seconds,
                   int64_t redo_kb, struct err *err)
@@ -38,9 +34,9 @@ ask_replica_group(struct db *db, const struct restore_run *run, const char *repl
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
 	bool good = DB_ASK(db, mem, &r, err, "update run_replica set group_state = $4, lag_seconds = $5::bigint, redo_kb = $6::bigint, asked_at = now()"
-		" where run = $1 and replica = $3 and exists (select 1 from run r where r.id = $1 and r.lease_token = $2 and r.lease_until > now())",
+		" where run = $1 and replica = $3 and " STEP_LEASE,
 		db_int(mem, run->id), db_int(mem, run->token), replica, state, lag_seconds < 0 ? NULL : db_int(mem, lag_seconds),
-		redo_kb < 0 ? NULL : db_int(mem, redo_kb)) && must_change(r, err);
+		redo_kb < 0 ? NULL : db_int(mem, redo_kb)) && ask_must_change(r, err);
 
 	talloc_free(mem);
 	return good;
@@ -54,8 +50,8 @@ ask_settled(struct db *db, const struct restore_run *run, const char *text, stru
 	bool good = db_begin(db, err);
 
 	if (good) {
-		good = DB_ASK(db, mem, &r, err, "update run set settled_at = now(), waits_for = null where id = $1 and lease_token = $2 and lease_until > now()",
-		              db_int(mem, run->id), db_int(mem, run->token)) && must_change(r, err) &&
+		good = DB_ASK(db, mem, &r, err, "update run set settled_at = now(), waits_for = null where " LEASE,
+		              db_int(mem, run->id), db_int(mem, run->token)) && ask_must_change(r, err) &&
 		       ask_run_event(db, run->migration, run->id, "settled", text, err);
 		if (good)
 			good = db_commit(db, err);

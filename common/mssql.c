@@ -561,3 +561,17 @@ mssql_rows_value(const struct mssql_rows *rows, size_t row, int col)
 		return NULL;
 	return rows->values[row * (size_t)rows->n_columns + (size_t)col];
 }
+
+const char *
+mssql_rows_named(const struct mssql_rows *rows, size_t row, const char *name)
+{
+	return mssql_rows_value(rows, row, mssql_rows_column(rows, name));
+}
+
+const char *
+mssql_rows_text(const struct mssql_rows *rows, size_t row, const char *name)
+{
+	const char *v = mssql_rows_named(rows, row, name);
+
+	return v == NULL ? "" : v;
+}

@@ -46,6 +46,8 @@ int mssql_rows_columns(const struct mssql_rows *rows);
 const char *mssql_rows_name(const struct mssql_rows *rows, int col);
 int mssql_rows_column(const struct mssql_rows *rows, const char *name); /* -1 when there is none */
 const char *mssql_rows_value(const struct mssql_rows *rows, size_t row, int col);
+const char *mssql_rows_named(const struct mssql_rows *rows, size_t row, const char *name); /* NULL also without such a column */
+const char *mssql_rows_text(const struct mssql_rows *rows, size_t row, const char *name);  /* the same; "" for NULL */
 
 /* What a batch did. Success of a RESTORE is never one of these alone: see restore/. */
 struct mssql_outcome {

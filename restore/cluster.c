@@ -36,12 +36,6 @@ struct home {
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 
-static const char *
-value(const struct mssql_rows *rows, size_t row, const char *name)
-{
-	return mssql_rows_value(rows, row, mssql_rows_column(rows, name));
-}
-
 static bool
 is_word(const char *s, const char *word)
 {
@@ -86,11 +80,11 @@ ask_copy(struct home *h, size_t i)
 		r->away = talloc_strdup(h->pass, away.text);
 		return;
 	}
-	m->server = value(rows, 0, "server");
-	state = value(rows, 0, "state");
+	m->server = mssql_rows_named(rows, 0, "server");
+	state = mssql_rows_named(rows, 0, "state");
 	r->exists = state != NULL;
 	r->restoring = is_word(state, "1");
-	r->joined = value(rows, 0, "group_database_id") != NULL;
+	r->joined = mssql_rows_named(rows, 0, "group_database_id") != NULL;
 }
 
 static struct settle_replica *
@@ -108,9 +102,9 @@ read_group(struct home *h, const struct mssql_rows *rows)
 	h->facts.group_exists = mssql_rows_count(rows) > 0;
 	h->facts.group_primary = NULL;
 	for (size_t k = 0; k < mssql_rows_count(rows); k++) {
-		const char *server = value(rows, k, "replica_server_name");
+		const char *server = mssql_rows_named(rows, k, "replica_server_name");
 		struct settle_replica *r = replica_called(h, server);
-		bool is_primary = is_word(value(rows, k, "role_desc"), "PRIMARY");
+		bool is_primary = is_word(mssql_rows_named(rows, k, "role_desc"), "PRIMARY");
 
 		if (is_primary)
 			h->facts.group_primary = server;
@@ -118,8 +112,8 @@ read_group(struct home *h, const struct mssql_rows *rows)
 			continue;
 		r->in_group = true;
 		r->is_group_primary = is_primary;
-		r->synchronous = is_word(value(rows, k, "availability_mode_desc"), "SYNCHRONOUS_COMMIT");
-		r->automatic = is_word(value(rows, k, "seeding_mode_desc"), "AUTOMATIC");
+		r->synchronous = is_word(mssql_rows_named(rows, k, "availability_mode_desc"), "SYNCHRONOUS_COMMIT");
+		r->automatic = is_word(mssql_rows_named(rows, k, "seeding_mode_desc"), "AUTOMATIC");
 	}
 }
 
@@ -127,14 +121,14 @@ static void
 read_states(struct home *h, const struct mssql_rows *rows)
 {
 	for (size_t k = 0; k < mssql_rows_count(rows); k++) {
-		struct settle_replica *r = replica_called(h, value(rows, k, "replica_server_name"));
+		struct settle_replica *r = replica_called(h, mssql_rows_named(rows, k, "replica_server_name"));
 
 		if (r == NULL)
 			continue;
-		r->sync = value(rows, k, "synchronization_state_desc");
-		r->suspended = is_word(value(rows, k, "is_suspended"), "1");
-		r->lag_seconds = number(value(rows, k, "secondary_lag_seconds"));
-		r->redo_kb = number(value(rows, k, "redo_queue_size"));
+		r->sync = mssql_rows_named(rows, k, "synchronization_state_desc");
+		r->suspended = is_word(mssql_rows_named(rows, k, "is_suspended"), "1");
+		r->lag_seconds = number(mssql_rows_named(rows, k, "secondary_lag_seconds"));
+		r->redo_kb = number(mssql_rows_named(rows, k, "redo_queue_size"));
 	}
 }
 
@@ -143,12 +137,12 @@ static void
 read_seeding(struct home *h, const struct mssql_rows *rows)
 {
 	for (size_t k = 0; k < mssql_rows_count(rows); k++) {
-		struct settle_replica *r = replica_called(h, value(rows, k, "replica_server_name"));
+		struct settle_replica *r = replica_called(h, mssql_rows_named(rows, k, "replica_server_name"));
 
 		if (r == NULL || r->seeding != NULL)
 			continue;
-		r->seeding = value(rows, k, "current_state");
-		r->seeding_why = value(rows, k, "failure_state_desc");
+		r->seeding = mssql_rows_named(rows, k, "current_state");
+		r->seeding_why = mssql_rows_named(rows, k, "failure_state_desc");
 	}
 }
 

@@ -671,14 +671,6 @@ try_once(struct walk *w, const char *statement, const char *what)
 	return !o.dead;
 }
 
-static const char *
-cell(const struct mssql_rows *rows, size_t row, const char *name)
-{
-	const char *v = mssql_rows_value(rows, row, mssql_rows_column(rows, name));
-
-	return v == NULL ? "" : v;
-}
-
 /* Settings of the database itself; ALTER DATABASE is no event of the customer's triggers, which are of the database only. */
 static bool
 set_settings(struct walk *w, struct err *err)
@@ -692,17 +684,17 @@ set_settings(struct walk *w, struct err *err)
 		return false;
 	const struct { bool wrong; const char *option; } options[] = {
 		/* What an availability group wants: 1465, 1469 and 1488 otherwise. */
-		{ grouped && strcmp(cell(now, 0, "recovery_model_desc"), "FULL") != 0, "RECOVERY FULL" },
-		{ grouped && strcmp(cell(now, 0, "is_auto_close_on"), "1") == 0, "AUTO_CLOSE OFF" },
-		{ grouped && strcmp(cell(now, 0, "user_access_desc"), "MULTI_USER") != 0, "MULTI_USER" },
-		{ p->trustworthy && strcmp(cell(now, 0, "is_trustworthy_on"), "1") != 0, "TRUSTWORTHY ON" },
-		{ !p->trustworthy && strcmp(cell(now, 0, "is_trustworthy_on"), "1") == 0, "TRUSTWORTHY OFF" },
-		{ p->broker && strcmp(cell(now, 0, "is_broker_enabled"), "1") != 0, "ENABLE_BROKER" },
+		{ grouped && strcmp(mssql_rows_text(now, 0, "recovery_model_desc"), "FULL") != 0, "RECOVERY FULL" },
+		{ grouped && strcmp(mssql_rows_text(now, 0, "is_auto_close_on"), "1") == 0, "AUTO_CLOSE OFF" },
+		{ grouped && strcmp(mssql_rows_text(now, 0, "user_access_desc"), "MULTI_USER") != 0, "MULTI_USER" },
+		{ p->trustworthy && strcmp(mssql_rows_text(now, 0, "is_trustworthy_on"), "1") != 0, "TRUSTWORTHY ON" },
+		{ !p->trustworthy && strcmp(mssql_rows_text(now, 0, "is_trustworthy_on"), "1") == 0, "TRUSTWORTHY OFF" },
+		{ p->broker && strcmp(mssql_rows_text(now, 0, "is_broker_enabled"), "1") != 0, "ENABLE_BROKER" },
 	};
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		if (options[i].wrong && !try_once(w, tsql_set_option(w->mem, database, options[i].option), options[i].option))
 			return err_set(err, ERR_AGAIN, 0, "the connection broke");
-	if (p->compat_level != 0 && atoi(cell(now, 0, "compatibility_level")) != p->compat_level &&
+	if (p->compat_level != 0 && atoi(mssql_rows_text(now, 0, "compatibility_level")) != p->compat_level &&
 	    !try_once(w, tsql_set_compat(w->mem, database, p->compat_level), "the compatibility level"))
 		return err_set(err, ERR_AGAIN, 0, "the connection broke");
 	return true;
@@ -712,10 +704,10 @@ set_settings(struct walk *w, struct err *err)
 static bool
 may_be_theirs(const struct lane *lane, const struct mssql_rows *rows, size_t i)
 {
-	const char *login = cell(rows, i, "login");
+	const char *login = mssql_rows_text(rows, i, "login");
 
-	return strcmp(cell(rows, i, "login_type"), "S") == 0 && strcmp(cell(rows, i, "login_disabled"), "0") == 0 &&
-	       strcmp(cell(rows, i, "privileged"), "1") != 0 && strcasecmp(login, lane->cluster->login) != 0 &&
+	return strcmp(mssql_rows_text(rows, i, "login_type"), "S") == 0 && strcmp(mssql_rows_text(rows, i, "login_disabled"), "0") == 0 &&
+	       strcmp(mssql_rows_text(rows, i, "privileged"), "1") != 0 && strcasecmp(login, lane->cluster->login) != 0 &&
 	       strcasecmp(login, lane->cluster->verify_login) != 0;
 }
 
@@ -729,12 +721,12 @@ mend_orphans(struct walk *w, struct err *err)
 	if (!mssql_run(w->ms, w->mem, tsql_ask_orphans(w->mem), &rows, NULL, NULL, NULL, err))
 		return false;
 	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
-		const char *user = cell(rows, i, "name");
+		const char *user = mssql_rows_text(rows, i, "name");
 
 		if (!lane->cluster->after_recovery.repair_users || !may_be_theirs(lane, rows, i))
 			finding(w, "user %s of %s has no log-in on %s: make one with its SID, or ALTER USER … WITH LOGIN", user, lane->run.target_database,
 			        lane->replica);
-		else if (!try_once(w, tsql_repair_user(w->mem, user, cell(rows, i, "login")), "an orphaned user"))
+		else if (!try_once(w, tsql_repair_user(w->mem, user, mssql_rows_text(rows, i, "login")), "an orphaned user"))
 			return err_set(err, ERR_AGAIN, 0, "the connection broke");
 	}
 	return true;

@@ -50,16 +50,10 @@ rows_json(TALLOC_CTX *mem, const struct mssql_rows *rows)
 	return list;
 }
 
-static const char *
-value(const struct mssql_rows *rows, size_t row, const char *name)
-{
-	return mssql_rows_value(rows, row, mssql_rows_column(rows, name));
-}
-
 static int
 number(const struct mssql_rows *rows, const char *name)
 {
-	const char *v = value(rows, 0, name);
+	const char *v = mssql_rows_named(rows, 0, name);
 
 	return v == NULL ? 0 : atoi(v);
 }
@@ -67,7 +61,7 @@ number(const struct mssql_rows *rows, const char *name)
 static enum preflight_answer
 answer(const struct mssql_rows *rows, const char *name)
 {
-	const char *v = value(rows, 0, name);
+	const char *v = mssql_rows_named(rows, 0, name);
 
 	return v == NULL ? PREFLIGHT_UNKNOWN : atoi(v) != 0 ? PREFLIGHT_YES : PREFLIGHT_NO;
 }
@@ -330,9 +324,9 @@ ask_server(struct preflight_server *s, struct mssql *ms, TALLOC_CTX *mem)
 		return false;
 	s->database_version = number(r, "database_version");
 	s->engine_edition = number(r, "engine_edition");
-	s->product = value(r, 0, "product");
-	s->edition = value(r, 0, "edition");
-	s->collation = value(r, 0, "collation");
+	s->product = mssql_rows_named(r, 0, "product");
+	s->edition = mssql_rows_named(r, 0, "edition");
+	s->collation = mssql_rows_named(r, 0, "collation");
 	s->filestream = answer(r, "filestream");
 	s->memory_optimised = answer(r, "memory_optimised");
 	ask_rights(s, r);

@@ -10,27 +10,21 @@
 
 enum { QUESTION_SECONDS = 30 };
 
-static const char *
-value(const struct mssql_rows *rows, size_t row, const char *name)
-{
-	return mssql_rows_value(rows, row, mssql_rows_column(rows, name));
-}
-
 static void
 read_database(struct target *t, const struct mssql_rows *rows, int *id)
 {
-	const char *state = value(rows, 0, "state"), *guid;
+	const char *state = mssql_rows_named(rows, 0, "state"), *guid;
 
 	t->exists = true;
-	*id = atoi(value(rows, 0, "database_id"));
+	*id = atoi(mssql_rows_named(rows, 0, "database_id"));
 	t->is_restoring = state != NULL && atoi(state) == 1;
 	t->is_online = state != NULL && atoi(state) == 0;
-	snprintf(t->state, sizeof(t->state), "%s", value(rows, 0, "state_desc") == NULL ? "unknown" : value(rows, 0, "state_desc"));
+	snprintf(t->state, sizeof(t->state), "%s", mssql_rows_named(rows, 0, "state_desc") == NULL ? "unknown" : mssql_rows_named(rows, 0, "state_desc"));
 	/* Files may stand at different points: the lowest counts, and rows come in that order. */
-	lsn_parse(value(rows, 0, "redo_start_lsn"), &t->redo);
-	if ((guid = value(rows, 0, "redo_start_fork_guid")) != NULL)
+	lsn_parse(mssql_rows_named(rows, 0, "redo_start_lsn"), &t->redo);
+	if ((guid = mssql_rows_named(rows, 0, "redo_start_fork_guid")) != NULL)
 		guid_parse(guid, &t->fork);
-	if ((guid = value(rows, 0, "differential_base_guid")) != NULL)
+	if ((guid = mssql_rows_named(rows, 0, "differential_base_guid")) != NULL)
 		guid_parse(guid, &t->base);
 }
 
@@ -42,12 +36,12 @@ static void
 read_requests(struct target *t, const struct mssql_rows *rows, int id, const char *ours)
 {
 	for (size_t i = 0; i < mssql_rows_count(rows); i++) {
-		const char *database = value(rows, i, "database_id"), *program = value(rows, i, "program_name");
+		const char *database = mssql_rows_named(rows, i, "database_id"), *program = mssql_rows_named(rows, i, "program_name");
 
 		if ((id == 0 || database == NULL || atoi(database) != id) &&
 		    (ours == NULL || program == NULL || strncmp(program, ours, strlen(ours)) != 0))
 			continue;
-		t->busy = atoi(value(rows, i, "session_id"));
+		t->busy = atoi(mssql_rows_named(rows, i, "session_id"));
 		snprintf(t->busy_program, sizeof(t->busy_program), "%s", program == NULL ? "" : program);
 	}
 }
@@ -64,14 +58,14 @@ static void
 read_history(struct target *t, const struct mssql_rows *rows)
 {
 	for (size_t i = mssql_rows_count(rows); i-- > 0;) {
-		const char *type = value(rows, i, "restore_type"), *set = value(rows, i, "backup_set_uuid");
+		const char *type = mssql_rows_named(rows, i, "restore_type"), *set = mssql_rows_named(rows, i, "backup_set_uuid");
 		struct source_point stop;
 		struct err unread = { 0 };
 
 		if (set == NULL)
 			continue;
 		guid_parse(set, &t->last_set);
-		source_point_parse(value(rows, i, "stop_at"), &stop, &unread); /* NULL: none */
+		source_point_parse(mssql_rows_named(rows, i, "stop_at"), &stop, &unread); /* NULL: none */
 		t->last_stop = stop.at;
 		if (type != NULL && type[0] == 'D')
 			guid_parse(set, &t->base);

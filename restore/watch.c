@@ -32,14 +32,6 @@ watch_new(TALLOC_CTX *parent, const struct config *config, const char *worker)
 	return w;
 }
 
-static const char *
-value(const struct mssql_rows *rows, size_t row, const char *name)
-{
-	const char *v = mssql_rows_value(rows, row, mssql_rows_column(rows, name));
-
-	return v == NULL ? "" : v;
-}
-
 static bool
 open_to(struct watch *w, struct server *s)
 {
@@ -69,9 +61,9 @@ look(struct watch *w, struct server *s, struct db *db)
 				char migration[32], run[16], token[24];
 
 				/* landfall/m-0042/production/17: as lane_open says it. */
-				if (sscanf(value(rows, i, "program_name"), "landfall/%31[^/]/%15[^/]/%23[0-9]", migration, run, token) == 3)
-					ask_step_seen(db, migration, run, token, s->target->name, atoi(value(rows, i, "percent_complete")),
-					              atoi(value(rows, i, "session_id")), value(rows, i, "wait_type"), &err);
+				if (sscanf(mssql_rows_text(rows, i, "program_name"), "landfall/%31[^/]/%15[^/]/%23[0-9]", migration, run, token) == 3)
+					ask_step_seen(db, migration, run, token, s->target->name, atoi(mssql_rows_text(rows, i, "percent_complete")),
+					              atoi(mssql_rows_text(rows, i, "session_id")), mssql_rows_text(rows, i, "wait_type"), &err);
 			}
 	}
 	talloc_free(mem);
