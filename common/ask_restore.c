@@ -990,19 +990,31 @@ ask_retry(struct db *db, int64_t run, struct err *err)
 		" then 'restoring' else 'waiting' end, failure = null, next_try = now() where id = $1 and state = 'failed'", NULL, err);
 }
 
-bool
-ask_retry_settling(struct db *db, int64_t run, bool *found, struct err *err)
+static bool
+retry_now(struct db *db, int64_t run, const char *which, bool *found, struct err *err)
 {
 	TALLOC_CTX *mem = talloc_new(NULL);
 	struct rows *r = NULL;
-	bool good = DB_ASK(db, mem, &r, err, "with due as (update run set next_try = now() where id = $1 and state in ('online', 'verified')"
-		"  and settled_at is null returning id)"
+	bool good = DB_ASK(db, mem, &r, err, talloc_asprintf(mem, "with due as (update run set next_try = now() where id = $1 and %s returning id)"
 		" , anew as (update step s set tries = 0, cut_off = 0, not_before = null from due where s.run = due.id and s.state = 'failed')"
-		" select id from due", db_int(mem, run));
+		" select id from due", which), db_int(mem, run));
 
 	*found = good && rows_count(r) == 1;
 	talloc_free(mem);
 	return good;
+}
+
+bool
+ask_retry_settling(struct db *db, int64_t run, bool *found, struct err *err)
+{
+	return retry_now(db, run, "state in ('online', 'verified') and settled_at is null", found, err);
+}
+
+bool
+ask_retry_resting(struct db *db, int64_t run, bool *found, struct err *err)
+{
+	return retry_now(db, run, "state in ('waiting', 'restoring', 'ready', 'cutover', 'recovering') and exists (select 1 from step s where s.run = run.id"
+		" and s.chain = run.chain and s.state = 'failed')", found, err);
 }
 
 bool

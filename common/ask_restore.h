@@ -209,6 +209,8 @@ bool ask_recover(struct db *db, int64_t run, struct err *err);
 bool ask_retry(struct db *db, int64_t run, struct err *err);
 /* Of a run that is ONLINE and not settled yet: its acts are tried again at once. *found false: it is no such run. */
 bool ask_retry_settling(struct db *db, int64_t run, bool *found, struct err *err);
+/* Of a run that waits for somebody since a step of it was refused: the step rests no longer. *found false: it is no such run. */
+bool ask_retry_resting(struct db *db, int64_t run, bool *found, struct err *err);
 bool ask_leave_out(struct db *db, int64_t run, const char *replica, const char *reason, bool *found, struct err *err);
 bool ask_accept_tail(struct db *db, const char *migration, const char *file, bool *found, struct err *err);
 bool ask_verify_again(struct db *db, int64_t run, struct err *err);

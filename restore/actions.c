@@ -425,12 +425,16 @@ do_recover(struct asked *a, struct err *err)
 static bool
 do_retry(struct asked *a, struct err *err)
 {
-	bool failed = strcmp(a->run->state, "failed") == 0, settling = false;
+	bool failed = strcmp(a->run->state, "failed") == 0, settling = false, resting = false;
 
 	if (is_state(a, "online verified") && !ask_retry_settling(a->db, a->run->id, &settling, err))
 		return false;
 	if (settling)
 		return done(a, "what the cluster refused is asked again");
+	if (!failed && !a->run->cancelled && !ask_retry_resting(a->db, a->run->id, &resting, err))
+		return false;
+	if (resting)
+		return done(a, "what was refused is tried again at once");
 	if (!failed && !a->run->cancelled)
 		return refuse(a, CONFLICT, talloc_asprintf(a->mem, "the %s run is %s, not failed", a->run->kind, a->run->state));
 	if (a->run->cancelled && !do_release(a, err))
