@@ -319,6 +319,9 @@ engine_open(TALLOC_CTX *parent, const char *dir, const char *server_name, struct
 	struct engine *e = talloc_zero(parent, struct engine);
 	char *path = talloc_asprintf(e, "%s/server.sqlite", dir);
 
+	/* Nobody asks how much SQLite has allocated, and counting it takes a lock of the whole process each time. Too late after the
+	 * first engine, and done then. */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	if (mkdir(dir, 0755) != 0 && errno != EEXIST) {
 		err_errno(err, errno, "%s", dir);
 		talloc_free(e);
@@ -970,11 +973,10 @@ static const char own_objects[] =
 	"  FROM sys.tables t JOIN pragma_table_info(t.name, 'dbo') c;"
 	"INSERT INTO sys.indexes SELECT object_id, 1, 'PK_' || name, 1, 1 FROM sys.tables;"
 	"INSERT INTO sys.index_columns SELECT t.object_id, 1, c.cid + 1, c.pk FROM sys.tables t JOIN pragma_table_info(t.name, 'dbo') c"
-	"  WHERE c.pk > 0;"
-	"INSERT INTO sys.database_principals VALUES('dbo', 1, 'S', 'SQL_USER', NULL, 1), ('guest', 2, 'S', 'SQL_USER', NULL, 0);";
+	"  WHERE c.pk > 0;";
 
 bool
-engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
+engine_refresh_catalogue(struct engine *e, sqlite3 *db, unsigned parts)
 {
 	static const char *const tables[] = { "sys.databases", "sys.master_files", "sys.database_recovery_status", "sys.dm_exec_requests",
 		"sys.dm_exec_sessions", "sys.server_principals", "sys.tables", "sys.objects", "sys.schemas", "sys.columns", "sys.indexes",
@@ -986,13 +988,16 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 	char sql[80];
 	sqlite3_stmt *st;
 	int step;
+	bool good;
 
-	(void)database;
+	/* One transaction; a savepoint, as a session may be within one. */
+	run_sql(db, "SAVEPOINT catalogue");
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		snprintf(sql, sizeof(sql), "DELETE FROM %s", tables[i]);
 		run_sql(db, sql);
 	}
-	run_sql(db, "INSERT INTO sys.databases(name, database_id, state, state_desc, is_in_standby, is_read_only, user_access, recovery_model,"
+	run_sql(db, "INSERT INTO sys.database_principals VALUES('dbo', 1, 'S', 'SQL_USER', NULL, 1), ('guest', 2, 'S', 'SQL_USER', NULL, 0);"
+		"INSERT INTO sys.databases(name, database_id, state, state_desc, is_in_standby, is_read_only, user_access, recovery_model,"
 		" recovery_model_desc, compatibility_level, is_encrypted, create_date) VALUES('master', 1, 0, 'ONLINE', 0, 0, 0, 3, 'SIMPLE', 150,"
 		" 0, '2003-04-08T09:13:36'), ('msdb', 4, 0, 'ONLINE', 0, 0, 0, 3, 'SIMPLE', 150, 0, '2019-09-24T14:21:42')");
 	pthread_mutex_lock(&e->lock);
@@ -1007,10 +1012,13 @@ engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database)
 	fill_master(e, db);
 	fill_history(e, db);
 	fill_server(e, db);
-	ag_fill(e, db);
+	good = (parts & ENGINE_OBJECTS) == 0 || run_sql(db, own_objects);
+	run_sql(db, "RELEASE catalogue");
+	if ((parts & ENGINE_GROUPS) != 0)
+		ag_fill(e, db);
 	pthread_mutex_unlock(&e->lock);
 	talloc_free(mem);
-	return run_sql(db, own_objects);
+	return good;
 }
 
 bool

@@ -106,8 +106,10 @@ unsigned engine_generation(struct engine *e, const char *database);
  * engine makes (empty but for what it knows itself). sys.tables leaves names that begin with standin_ out.
  */
 
-/* Fills sys.* and msdb.* of that connection with what is true now; call before a batch that names them. */
-bool engine_refresh_catalogue(struct engine *e, sqlite3 *db, const char *database);
+/* Fills sys.* and msdb.* of that connection with what is true now; call before a batch that names them. What is no part of those asked
+ * for is left empty. */
+enum engine_part { ENGINE_OBJECTS = 1, ENGINE_GROUPS = 2 }; /* tables and their columns; availability groups */
+bool engine_refresh_catalogue(struct engine *e, sqlite3 *db, unsigned parts);
 
 /*
  * Transactions on a connection of engine_connect: everything that writes goes between begin and commit

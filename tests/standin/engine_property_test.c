@@ -388,7 +388,7 @@ redo_of(struct world *w, struct engine *e)
 	struct lsn lsn = { 0 };
 
 	assert_non_null(db);
-	assert_true(engine_refresh_catalogue(e, db, "master"));
+	assert_true(engine_refresh_catalogue(e, db, ENGINE_OBJECTS | ENGINE_GROUPS));
 	assert_int_equal(sqlite3_prepare_v2(db, "SELECT f.redo_start_lsn FROM sys.master_files f JOIN sys.databases d ON d.database_id = f.database_id"
 		" WHERE d.name = 'S' AND f.type = 0", -1, &st, NULL), SQLITE_OK);
 	if (sqlite3_step(st) == SQLITE_ROW)

@@ -250,7 +250,7 @@ query(struct world *w, struct engine *e, const char *sql)
 	const char *value = NULL;
 
 	assert_non_null(db);
-	assert_true(engine_refresh_catalogue(e, db, "master"));
+	assert_true(engine_refresh_catalogue(e, db, ENGINE_OBJECTS | ENGINE_GROUPS));
 	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
 		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
 	if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0) != NULL)

@@ -132,7 +132,7 @@ ask(struct world *w, struct engine *e, const char *sql)
 	sqlite3_stmt *st = NULL;
 	const char *value = "";
 
-	if (db == NULL || !engine_refresh_catalogue(e, db, "master") || sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+	if (db == NULL || !engine_refresh_catalogue(e, db, ENGINE_OBJECTS | ENGINE_GROUPS) || sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
 		value = "the catalogue cannot be asked";
 	else if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0) != NULL)
 		value = talloc_strdup(w->mem, (const char *)sqlite3_column_text(st, 0));

@@ -44,6 +44,7 @@ struct tsql_session {
 	char *database;
 	sqlite3 *db;
 	unsigned generation;
+	unsigned filled;           /* which parts of it */
 	int64_t filled_ms;         /* when the catalogue was filled in, if nothing but questions followed in this batch; 0: not */
 	struct engine_tx *tx;      /* inside BEGIN TRAN */
 	int trancount;
