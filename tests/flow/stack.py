@@ -221,12 +221,20 @@ class Stack:
         return subprocess.run([self.env["LANDFALL"], *args], env=dict(os.environ, LANDFALL_CONFIG=self.env["LANDFALL_CONFIG"]),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+    def asked(self, *args):
+        """As a person does whom Postgres did not answer (10): once more, a while later."""
+        until = time.monotonic() + 60
+        while (said := self.landfall(*args)).returncode == 10 and time.monotonic() < until:
+            time.sleep(0.5)
+        if said.returncode != 0:
+            raise RuntimeError("%s: exit %d, %s" % (" ".join(args[:2]), said.returncode, said.stdout))
+        return said.stdout
+
     def new_migration(self, customer, database, hold=None):
-        said = self.landfall("migration", "create", "--customer", customer, "--region", "uk", "--cluster", "dev", "--database", database, "--no-uat", "--json")
-        m = json.loads(said.stdout)["id"]
+        m = json.loads(self.asked("migration", "create", "--customer", customer, "--region", "uk", "--cluster", "dev", "--database", database, "--no-uat", "--json"))["id"]
         if hold is not None:
             self.pg("update run set hold = '%s' where migration = '%s'" % (hold, m))
-        self.landfall("key", "add", m, "--file", self.key + ".pub")
+        self.asked("key", "add", m, "--file", self.key + ".pub")
         return m
 
     def put(self, m, files):
