@@ -371,12 +371,23 @@ patience(const struct visit *v)
 	return ms;
 }
 
-/* Without logs nothing tells by itself that the source was off. */
+/*
+ * Without logs nothing tells by itself that the source was off. A tail that came and does not count (plan_tail says which) is named:
+ * who sent it waits for us.
+ */
 static const char *
 waits_for_tail(const struct visit *v)
 {
-	const struct plan_set *full = plan_last_full(v->chain->sets, v->chain->n, family_of(v));
+	struct guid family = family_of(v);
+	const struct plan_set *full = plan_last_full(v->chain->sets, v->chain->n, family);
 
+	for (size_t i = v->chain->n; i-- > 0;) {
+		const struct plan_set *s = &v->chain->sets[i];
+
+		if (s->type == BAK_LOG && s->tail_norecovery && guid_equal(s->family, family) && !s->duplicate && s->skipped == NULL && s->n_files > 0)
+			return talloc_asprintf(v->mem, "the tail: a log backup taken WITH NORECOVERY. %s is one and does not count: the source came back after it, or"
+				" the copy is past it or on another fork (migration restart begins the chain again)", s->files[0]);
+	}
 	return full != NULL && full->simple ? "the last differential, accepted as the tail (file accept-as-tail): the SIMPLE recovery model has no logs"
 	                                    : "the tail: a log backup taken WITH NORECOVERY";
 }
