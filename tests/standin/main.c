@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
@@ -114,7 +115,7 @@ make_admin(const char *user, const char *file, struct err *err)
 static void
 accept_all(int fd)
 {
-	int spid = FIRST_SPID;
+	int spid = FIRST_SPID, on = 1;
 
 	for (;;) {
 		struct arrival *a;
@@ -131,6 +132,8 @@ accept_all(int fd)
 			close(client);
 			continue;
 		}
+		/* An answer goes out in several writes (messages, then DONE); Nagle would keep the last one until a delayed ACK, 40 ms. */
+		setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		*a = (struct arrival){ client, spid };
 		spid = spid == 32000 ? FIRST_SPID : spid + 1;
 		if (pthread_create(&thread, NULL, serve, a) == 0)
