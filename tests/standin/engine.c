@@ -790,7 +790,9 @@ engine_generation(struct engine *e, const char *database)
 {
 	unsigned g;
 
-	(void)database;
+	/* Nothing takes their place; a session that stays in one keeps its connection, and with it the history that was filled in. */
+	if (strcasecmp(database, "master") == 0 || strcasecmp(database, "msdb") == 0)
+		return 0;
 	pthread_mutex_lock(&e->lock);
 	g = e->generation;
 	pthread_mutex_unlock(&e->lock);

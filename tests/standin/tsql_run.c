@@ -369,7 +369,7 @@ complain(struct tsql_session *s, int line)
 }
 
 /* Some questions in a row of one batch see one state, as if they had been asked at the same moment. */
-enum { SAME_MOMENT_MS = 5 };
+enum { SAME_MOMENT_MS = 50 };
 
 /* The parts of the catalogue that cost most are filled in for who names them, or asks for whatever there is. */
 static unsigned
