@@ -3,11 +3,11 @@
  * named questions that landfall-restore asks. Says how long a claim took, and fails when a run was held twice, a token
  * that was taken over could still write, a cluster had more in its slots than it has, or a run was never claimed.
  *
- *   queue-race --config FILE --cluster NAME --threads N --seconds S [--dies PERCENT] [--every-run] [--wake]
+ *   queue-race --config FILE --cluster NAME --threads N --seconds S [--dies PERCENT] [--every-run] [--wake] [--work MS]
  *
  * --dies: so many of the visits end without giving back, as those of a worker that was killed. --every-run: each run of the
  * cluster that is in the queue must have been claimed. --wake: besides, the time from a commit that makes a run due to its
- * claim by a worker that listens.
+ * claim by a worker that listens. --work: a visit takes so long on average and not as little as can be.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -22,13 +22,13 @@
 #include "common/config.h"
 #include "common/log.h"
 
-enum { THREADS_MAX = 256, TIMES_MAX = 200000, RUNS_MAX = 1 << 20, WAKES = 200, PATIENCE_MS = 60000 };
+enum { THREADS_MAX = 256, TIMES_MAX = 200000, RUNS_MAX = 1 << 20, WAKES = 200, PATIENCE_MS = 60000, WARM_UPS = 10 };
 
 struct times { int64_t *us; size_t n; };
 
 static struct config *config;
 static const char *clusters, *cluster;
-static int threads = 50, seconds = 10, dies;
+static int threads = 50, seconds = 10, dies, work_ms;
 static bool every_run, wake;
 static _Atomic int64_t *holder; /* by run: the token that holds it, 0 for none */
 static _Atomic bool *awaited;   /* by run: in the queue at the beginning, and not claimed since */
@@ -70,7 +70,7 @@ fail(const char *what, const struct err *err)
 
 /* A restore: others must not be in the same slot, nor at the same run. */
 static void
-hold_slot(void)
+hold_slot(unsigned work_us)
 {
 	int now = atomic_fetch_add(&in_slots, 1) + 1, most = atomic_load(&most_in_slots);
 
@@ -78,7 +78,7 @@ hold_slot(void)
 		;
 	if (now > slots)
 		atomic_fetch_add(&over, 1);
-	usleep(1000);
+	usleep(work_us);
 	atomic_fetch_sub(&in_slots, 1);
 }
 
@@ -115,6 +115,7 @@ visit(struct db *db, const char *id, struct times *t, unsigned *seed)
 	struct err err = { 0 };
 	const char *who = NULL;
 	bool got = false, slot = false;
+	unsigned work_us = work_ms == 0 ? 1000 : (unsigned)rand_r(seed) % ((unsigned)work_ms * 2000);
 	int64_t begun = steady_ns();
 
 	if (!ask_claim(db, mem, id, clusters, &run, &got, &err)) {
@@ -128,7 +129,9 @@ visit(struct db *db, const char *id, struct times *t, unsigned *seed)
 		if (!ask_slot(db, mem, &run, NULL, &slot, &who, &err))
 			fail("a slot", &err);
 		if (slot)
-			hold_slot();
+			hold_slot(work_us);
+		else if (work_ms != 0)
+			usleep(work_us);
 		if ((int)(rand_r(seed) % 100) < dies) {
 			die(db, id, &run);
 		} else {
@@ -150,6 +153,23 @@ goes_on(const struct thread *t)
 	return steady_ms() < t->until || (every_run && atomic_load(&unclaimed) > 0 && steady_ms() < t->until + PATIENCE_MS);
 }
 
+/* A worker asks for days over one connection: that Postgres plans the question anew at first is not what is measured. */
+static void
+warm_up(struct db *db)
+{
+	TALLOC_CTX *mem = talloc_new(NULL);
+	struct restore_run run;
+	struct err err = { 0 };
+	char id[40];
+	bool got;
+
+	new_id(id);
+	for (int i = 0; i < WARM_UPS; i++)
+		if (!ask_claim(db, mem, id, db_text_array(mem, NULL, 0), &run, &got, &err))
+			fail("a claim among no clusters", &err);
+	talloc_free(mem);
+}
+
 static void *
 work(void *ctx)
 {
@@ -157,6 +177,9 @@ work(void *ctx)
 	struct db *db = t->db;
 	char id[40] = "";
 
+	warm_up(db);
+	/* Workers do not all begin in the same instant, where their visits take time. */
+	usleep(work_ms == 0 ? 0 : (useconds_t)rand_r(&t->seed) % ((useconds_t)work_ms * 2000));
 	while (goes_on(t)) {
 		/* Who died has another name when it comes back. */
 		new_id(id);
@@ -298,7 +321,7 @@ say(struct thread *t)
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' }, { "cluster", required_argument, NULL, 'k' }, { "threads", required_argument, NULL, 't' },
 	{ "seconds", required_argument, NULL, 's' }, { "dies", required_argument, NULL, 'd' }, { "every-run", no_argument, NULL, 'e' },
-	{ "wake", no_argument, NULL, 'w' }, { 0 },
+	{ "wake", no_argument, NULL, 'w' }, { "work", required_argument, NULL, 'm' }, { 0 },
 };
 
 int
@@ -321,6 +344,7 @@ main(int argc, char **argv)
 		case 'd': dies = atoi(optarg); break;
 		case 'e': every_run = true; break;
 		case 'w': wake = true; break;
+		case 'm': work_ms = atoi(optarg); break;
 		default: return 2;
 		}
 	log_begin("queue-race");
