@@ -287,7 +287,8 @@ find_stop(struct asked *a, struct bak_date *at, const char **why, struct err *er
 	if (*why != NULL || a->run->drop_asked != NULL || !ask_past_stop(a->db, a->mem, a->run->id, *at, why, err))
 		return *why != NULL || err->kind == ERR_NONE;
 	if (*why != NULL)
-		*why = talloc_asprintf(a->mem, "%s, which is more than %s: no database can be taken back to a point; migration restart begins the chain again",
+		*why = talloc_asprintf(a->mem, "%s, which is more than %s: no database can be taken back to a point; migration restart begins the chain again"
+			" (hold it first, so that they are not restored again before the point is given)",
 		                       *why, bak_date_text(*at).s);
 	return true;
 }
