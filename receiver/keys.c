@@ -67,7 +67,8 @@ keys_policy(const json_t *keyring, const char *migration, struct talk_policy *po
 		if (strcmp(text(m, "id"), migration) != 0)
 			continue;
 		memset(policy, 0, sizeof(*policy));
-		snprintf(policy->migration, sizeof(policy->migration), "%s", migration);
+		/* Not from migration: it may be the policy's own name, which is empty now. */
+		snprintf(policy->migration, sizeof(policy->migration), "%s", text(m, "id"));
 		snprintf(policy->database, sizeof(policy->database), "%s", text(m, "database"));
 		policy->allow_encrypted = json_is_true(json_object_get(m, "allow_encrypted"));
 		policy->newest_version = (uint32_t)json_integer_value(json_object_get(m, "newest_version"));
