@@ -67,7 +67,7 @@ keys_policy(const json_t *keyring, const char *migration, struct talk_policy *po
 		if (strcmp(text(m, "id"), migration) != 0)
 			continue;
 		memset(policy, 0, sizeof(*policy));
-		/* Not from migration: it may be the policy's own name, which is empty now. */
+		/* Not from migration, which may have been the policy's own name. */
 		snprintf(policy->migration, sizeof(policy->migration), "%s", text(m, "id"));
 		snprintf(policy->database, sizeof(policy->database), "%s", text(m, "database"));
 		policy->allow_encrypted = json_is_true(json_object_get(m, "allow_encrypted"));

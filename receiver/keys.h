@@ -17,7 +17,7 @@
  */
 bool keys_allow(const json_t *keyring, const char *user, const char *blob, const char *address, int64_t now, int64_t *until);
 
-/* False when there is no such migration. */
+/* False, with nothing changed, when there is no such migration. migration may be policy's own: it is read anew so. */
 bool keys_policy(const json_t *keyring, const char *migration, struct talk_policy *policy, uint64_t *quota_bytes, unsigned *quota_files);
 
 #endif

@@ -288,7 +288,7 @@ find_stop(struct asked *a, struct bak_date *at, const char **why, struct err *er
 		return *why != NULL || err->kind == ERR_NONE;
 	if (*why != NULL)
 		*why = talloc_asprintf(a->mem, "%s, which is more than %s: no database can be taken back to a point; migration restart begins the chain again"
-			" (hold it first, so that they are not restored again before the point is given)",
+			" (hold it first, so that the logs are not restored again before the point is given)",
 		                       *why, bak_date_text(*at).s);
 	return true;
 }
