@@ -82,6 +82,17 @@ penalties_failed(struct penalties *p, const struct address *address, int64_t now
 	return seconds;
 }
 
+bool
+penalties_forgive(struct penalties *p, const struct address *address)
+{
+	struct address network = address_network(address);
+	const struct offender *known = find(p, &network);
+
+	if (known != NULL)
+		p->offenders[known - p->offenders] = (struct offender){ .level = 0 };
+	return known != NULL;
+}
+
 unsigned
 penalties_wait(const struct penalties *p, const struct address *address, int64_t now)
 {

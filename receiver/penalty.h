@@ -11,6 +11,7 @@
 #ifndef LANDFALL_PENALTY_H
 #define LANDFALL_PENALTY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <talloc.h>
@@ -26,6 +27,8 @@ struct penalties *penalties_new(TALLOC_CTX *parent, const struct penalty_rule *r
 
 /* now in seconds of a clock that is never set. For how many seconds it is shut out from now on; 0: it is not, or was already. */
 unsigned penalties_failed(struct penalties *penalties, const struct address *address, int64_t now);
+/* Its failures never were. True if there were any. */
+bool penalties_forgive(struct penalties *penalties, const struct address *address);
 /* Seconds until it may come again; 0: now. */
 unsigned penalties_wait(const struct penalties *penalties, const struct address *address, int64_t now);
 

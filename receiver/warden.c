@@ -230,6 +230,8 @@ log_in(struct session *s, struct talk_frame *fr, bool for_good)
 	const char *why = "";
 
 	heed_key(s, user, blob, good, for_good);
+	if (!good)
+		guard_turned_away(s, user, blob);
 	if (good && for_good && !has_room_for(s->warden, user)) {
 		good = false;
 		s->is_excused = s->is_excused || !s->is_in;
@@ -808,6 +810,7 @@ on_keys(evutil_socket_t fd, short what, void *ctx)
 		if (s->is_in && s->pair >= 0 && (!keys_allow(keyring, s->policy.migration, s->blob, s->address, now_seconds(), &s->until) ||
 		                                 !keys_policy(keyring, s->policy.migration, &s->policy, &s->quota_bytes, &s->quota_files)))
 			session_end_for(s, METRIC_ENDED_KEY, "its key is not valid any more");
+	guard_keys_changed(w, keyring);
 	kick(w, json_object_get(keyring, "kicks"));
 	json_decref(keyring);
 }

@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "receiver/crowd.h"
+#include "receiver/knocks.h"
 #include "receiver/warden_parts.h"
 
 /*
@@ -46,6 +47,7 @@ guard_begin(struct warden *w, struct err *err)
 	if (!are_ranges("proxies", r->proxies, r->n_proxies, err) || !are_ranges("exempt", r->exempt, r->n_exempt, err))
 		return false;
 	w->penalties = penalties_new(NULL, &rule);
+	w->knocks = knocks_new(NULL);
 	return true;
 }
 
@@ -201,6 +203,34 @@ guard_failed(struct session *s)
 	count(w, METRIC_SHUT_OUTS);
 	snprintf(seconds, sizeof(seconds), "%u", wait);
 	log_warning("an address is shut out after failed log-ins", "address", s->address, "seconds", seconds, NULL);
+}
+
+void
+guard_turned_away(struct session *s, const char *user, const char *blob)
+{
+	if (!s->is_in && !is_exempt(s->warden, &s->peer))
+		knocks_add(s->warden->knocks, &s->peer, user, blob);
+}
+
+/* Who still tries fails no more, either: it was asked before the key was there. */
+static void
+let_in(void *ctx, const struct address *address)
+{
+	struct warden *w = ctx;
+	char text[ADDRESS_TEXT_MAX];
+
+	for (struct session *s = w->sessions; s != NULL; s = s->next)
+		s->is_excused = s->is_excused || (is_stranger(s) && address_is_same(&s->peer, address));
+	if (!penalties_forgive(w->penalties, address))
+		return;
+	address_text(address, text);
+	log_info("an address may log in again: a key that it tried has been added", "address", text, NULL);
+}
+
+void
+guard_keys_changed(struct warden *w, const json_t *keyring)
+{
+	knocks_answer(w->knocks, keyring, now_seconds(), let_in, w);
 }
 
 static void

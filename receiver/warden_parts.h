@@ -96,6 +96,7 @@ struct warden {
 	struct event *drain_ev;
 	int64_t drain_until;
 	struct penalties *penalties;
+	struct knocks *knocks;
 	double metrics[METRIC_N];
 	int64_t metrics_at;       /* when they were written last */
 	bool metrics_fail;
@@ -226,6 +227,8 @@ bool guard_admits(struct warden *w, const struct address *peer, const struct ses
 void guard_refuse(struct warden *w, int client, const struct address *peer, const char *why); /* closes it */
 void guard_peer(struct session *s, struct talk_frame *f);
 void guard_failed(struct session *s);
+void guard_turned_away(struct session *s, const char *user, const char *blob);
+void guard_keys_changed(struct warden *w, const json_t *keyring); /* who came too early for his key is let in */
 /* Bytes that the session has to deal with: its CPU limit grows with them. */
 void guard_credit(struct session *s, uint64_t bytes);
 void guard_tick(struct warden *w); /* twice a second */

@@ -67,6 +67,24 @@ what_was_let_in_before_counts_once(void **state)
 }
 
 static void
+what_was_no_attack_is_forgiven(void **state)
+{
+	struct address a = parsed("2001:db8::1"), neighbour = parsed("2001:db8::2"), b = parsed("192.0.2.2");
+	int64_t now = 1000;
+
+	assert_false(penalties_forgive(*state, &a));
+	for (int i = 0; i < 6; i++) {
+		now += penalties_failed(*state, &a, now);
+		penalties_failed(*state, &b, now);
+	}
+	assert_int_equal(penalties_failed(*state, &a, now), 16);
+	assert_true(penalties_forgive(*state, &neighbour));
+	assert_int_equal(penalties_wait(*state, &a, now), 0);
+	assert_true(penalties_wait(*state, &b, now) > 0);
+	assert_int_equal(penalties_failed(*state, &a, now), 0);
+}
+
+static void
 it_is_forgotten_bit_by_bit(void **state)
 {
 	struct address a = parsed("192.0.2.1");
@@ -131,7 +149,7 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 	const struct CMUnitTest tests[] = {
-		TEST(each_further_failure_costs_twice_as_much), TEST(what_was_let_in_before_counts_once), TEST(it_is_forgotten_bit_by_bit),
+		TEST(each_further_failure_costs_twice_as_much), TEST(what_was_let_in_before_counts_once), TEST(what_was_no_attack_is_forgiven), TEST(it_is_forgotten_bit_by_bit),
 		TEST(a_host_of_ipv6_cannot_move_within_its_network), TEST(a_crowd_does_not_push_out_the_worst),
 	};
 
