@@ -30,6 +30,9 @@ struct walk {
 	TALLOC_CTX *mem; /* of one turn: a chain may have ten thousand */
 	struct db *db;
 	struct mssql *ms;
+	struct plan *plan; /* for this goal, made where the walk began or the server was not as promised; NULL: none yet */
+	struct plan_goal goal;
+	size_t next;       /* its step that is due */
 };
 
 static void
@@ -107,11 +110,17 @@ is_broken_off(struct lane *lane)
 
 /* ---- plan ------------------------------------------------------------------------------------------------ */
 
+static struct plan_goal
+goal_of(const struct lane *lane)
+{
+	return (struct plan_goal){ .stop_at = lane->run.stop_at, .last = lane->run.tail_set, .follows = true };
+}
+
 static struct plan *
 make_plan(TALLOC_CTX *mem, const struct lane *lane, const struct target *seen)
 {
 	struct plan_now now = { .absent = seen == NULL || !seen->exists || lsn_is_null(seen->redo) };
-	struct plan_goal goal = { .stop_at = lane->run.stop_at, .last = lane->run.tail_set, .follows = true };
+	struct plan_goal goal = goal_of(lane);
 
 	if (!now.absent) {
 		now.redo = seen->redo;
@@ -144,11 +153,16 @@ lane_saw(struct db *db, struct lane *lane, struct err *err)
 	return (t->busy != 0 || lane->settled) && ask_replica_saw(db, &lane->run, lane->replica, &seen, &lane->last, err);
 }
 
-void
-lane_plan(TALLOC_CTX *mem, struct lane *lane, struct plan **todo, struct plan **whole)
+struct plan *
+lane_plan(TALLOC_CTX *mem, const struct lane *lane)
 {
-	*todo = make_plan(mem, lane, &lane->seen);
-	*whole = make_plan(mem, lane, NULL);
+	return make_plan(mem, lane, &lane->seen);
+}
+
+struct plan *
+lane_plan_anew(TALLOC_CTX *mem, const struct lane *lane)
+{
+	return make_plan(mem, lane, NULL);
 }
 
 /* ---- one statement ------------------------------------------------------------------------------------------ */
@@ -471,6 +485,39 @@ is_not_ours_to_touch(struct lane *lane)
 	return true;
 }
 
+/* The goal is the plan's, and the server stands exactly where its last step was to lead. */
+static bool
+is_plan_good(const struct walk *w)
+{
+	const struct target *seen = &w->lane->seen;
+	const struct plan_goal goal = goal_of(w->lane);
+	const struct plan_set *done;
+
+	if (w->plan == NULL || w->next == 0 || w->next >= w->plan->n_steps || goal.stop_at.year != 0 || w->goal.stop_at.year != 0 ||
+	    goal.last != w->goal.last)
+		return false;
+	done = w->plan->steps[w->next - 1].set;
+	return seen->is_restoring && lsn_compare(seen->redo, done->last_lsn) == 0 && guid_equal(seen->fork, done->fork) &&
+	       guid_equal(seen->last_set, done->backup_set_guid);
+}
+
+/*
+ * NULL: nothing is left to do. A plan is gone on with while all comes as it says: one of ten thousand logs takes some 20 ms to
+ * make, and would be made ten thousand times. The chain that a visit has read stays the same for all of its walk. With a point
+ * to stop at, where one step ends decides about the next, so each is planned anew.
+ */
+static const struct plan_step *
+next_step(struct walk *w)
+{
+	if (!is_plan_good(w)) {
+		talloc_free(w->plan);
+		w->plan = make_plan(w->top, w->lane, &w->lane->seen);
+		w->goal = goal_of(w->lane);
+		w->next = 0;
+	}
+	return w->next < w->plan->n_steps ? &w->plan->steps[w->next++] : NULL;
+}
+
 static void
 walk(struct walk *w)
 {
@@ -479,7 +526,7 @@ walk(struct walk *w)
 
 	for (;;) {
 		TALLOC_CTX *last = w->mem;
-		struct plan *plan;
+		const struct plan_step *step;
 
 		/* The run as it was read in the last turn hangs on that; this turn begins with reading it again. */
 		w->mem = talloc_new(w->top);
@@ -492,12 +539,11 @@ walk(struct walk *w)
 		}
 		if (is_not_ours_to_touch(lane))
 			return;
-		plan = make_plan(w->mem, lane, &lane->seen);
-		if (plan->n_steps == 0) {
+		if ((step = next_step(w)) == NULL) {
 			lane->end = LANE_LEVEL;
 			return;
 		}
-		if (!do_step(w, &plan->steps[0]))
+		if (!do_step(w, step))
 			return;
 	}
 }

@@ -68,8 +68,9 @@ struct lane {
 bool lane_ask(TALLOC_CTX *mem, struct lane *lane, struct mssql *ms, struct err *err);
 bool lane_saw(struct db *db, struct lane *lane, struct err *err);
 
-/* What there is to do by what was seen, and from nothing. Both are owned by mem. */
-void lane_plan(TALLOC_CTX *mem, struct lane *lane, struct plan **todo, struct plan **whole);
+/* What there is to do by what was seen; and the plan that begins at nothing. Owned by mem. */
+struct plan *lane_plan(TALLOC_CTX *mem, const struct lane *lane);
+struct plan *lane_plan_anew(TALLOC_CTX *mem, const struct lane *lane);
 
 /* Opens the conversation under a program name that tells whose it is. */
 struct mssql *lane_open(TALLOC_CTX *mem, const struct lane *lane, struct err *err);

@@ -270,7 +270,7 @@ survey(struct visit *v, struct err *err)
 	for (size_t i = 0; i < v->n; i++) {
 		TALLOC_CTX *mem = talloc_new(v->mem);
 		struct lane *lane = &v->lanes[i];
-		struct plan *todo, *whole;
+		struct plan *todo;
 		struct err away = { 0 };
 		struct mssql *ms;
 
@@ -285,8 +285,8 @@ survey(struct visit *v, struct err *err)
 		/* A busy server is still at it: the lane waits for it. */
 		if (!lane_saw(v->db, lane, err))
 			return false;
-		lane_plan(mem, lane, &todo, &whole);
-		if ((lane->is_primary && (!recognise_stop(v, todo, err) || !keep_plan(v, todo, whole, err))) ||
+		todo = lane_plan(mem, lane);
+		if ((lane->is_primary && (!recognise_stop(v, todo, err) || !keep_plan(v, todo, lane_plan_anew(mem, lane), err))) ||
 		    !preflight_visit(&v->preflight, v->db, lane, ms, todo, err))
 			return false;
 		v->has_steps = v->has_steps || todo->n_steps > 0;
