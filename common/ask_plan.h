@@ -12,7 +12,7 @@
 
 struct chain_file { int64_t upload; const char *name, *vault_path; int family, position; };
 
-/* Every backup set known for a migration; files[i] are the stripes of sets[i] that are there. */
+/* Every backup set known for a migration, by their ids; files[i] are the stripes of sets[i] that are there. */
 struct chain {
 	struct plan_set *sets;
 	struct chain_file **files;
@@ -22,6 +22,7 @@ struct chain {
 struct chain *ask_chain(struct db *db, TALLOC_CTX *mem, const char *migration, struct err *err);
 /* Which family of backups the migration's database is: as recorded, or as it looks by now; null when no full is there. */
 bool ask_family(struct db *db, const char *migration, const struct chain *chain, struct guid *family, struct err *err);
+const struct plan_set *chain_set(const struct chain *chain, int64_t id); /* NULL: not there */
 const struct chain_file *chain_files(const struct chain *chain, const struct plan_set *set);
 
 bool ask_gate_facts(struct db *db, TALLOC_CTX *mem, int64_t run, struct gate_facts *facts, struct err *err);

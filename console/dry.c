@@ -90,8 +90,14 @@ static void
 put(TALLOC_CTX *mem, struct there *t, const struct dry_set *set)
 {
 	t->ids = talloc_realloc(mem, t->ids, int, t->n + set->n_files + 1);
-	for (size_t i = 0; i < set->n_files; i++)
-		t->ids[t->n++] = set->files[i].file_id;
+	for (size_t i = 0; i < set->n_files; i++) {
+		size_t k = 0;
+
+		while (k < t->n && t->ids[k] != set->files[i].file_id)
+			k++;
+		if (k == t->n)
+			t->ids[t->n++] = set->files[i].file_id;
+	}
 }
 
 static bool
@@ -167,10 +173,12 @@ restored(const struct dry *d)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < d->run.n_restored; i++)
-		for (size_t k = 0; k < d->chain->n; k++)
-			for (size_t f = 0; d->chain->sets[k].id == d->run.restored[i] && f < d->chain->sets[k].n_files; f++)
-				json_array_append_new(list, json_string(d->chain->sets[k].files[f]));
+	for (size_t i = 0; i < d->run.n_restored; i++) {
+		const struct plan_set *s = chain_set(d->chain, d->run.restored[i]);
+
+		for (size_t f = 0; s != NULL && f < s->n_files; f++)
+			json_array_append_new(list, json_string(s->files[f]));
+	}
 	return list;
 }
 
