@@ -51,20 +51,37 @@ knocks_add(struct knocks *knocks, const struct address *address, const char *use
 	knocks->next = (knocks->next + 1) % KNOCKS_MAX;
 }
 
-void
-knocks_answer(struct knocks *knocks, const json_t *keyring, int64_t now, void (*let_in)(void *ctx, const struct address *address), void *ctx)
+/* Those of this one key that the keyring allows. */
+static void
+answer_key(struct knocks *knocks, const char *user, const char *blob, const json_t *keyring, int64_t now,
+           void (*let_in)(void *ctx, const struct address *address), void *ctx)
 {
 	char text[ADDRESS_TEXT_MAX];
 
 	for (unsigned i = 0; i < KNOCKS_MAX; i++) {
 		struct knock *k = &knocks->ring[i];
 
-		if (k->user == NULL)
+		if (k->user == NULL || strcmp(k->user, user) != 0 || strcmp(k->blob, blob) != 0)
 			continue;
 		address_text(&k->address, text);
-		if (!keys_allow(keyring, k->user, k->blob, text, now, NULL))
+		if (!keys_allow(keyring, user, blob, text, now, NULL))
 			continue;
 		let_in(ctx, &k->address);
 		forget(k);
+	}
+}
+
+/* The keyring, which may have ten thousand keys, is gone through once, and not once for each stranger who knocked. */
+void
+knocks_answer(struct knocks *knocks, const json_t *keyring, int64_t now, void (*let_in)(void *ctx, const struct address *address), void *ctx)
+{
+	const json_t *list = json_object_get(keyring, "keys");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *key = json_array_get(list, i);
+		const char *user = json_string_value(json_object_get(key, "migration")), *blob = json_string_value(json_object_get(key, "blob"));
+
+		if (user != NULL && blob != NULL)
+			answer_key(knocks, user, blob, keyring, now, let_in, ctx);
 	}
 }

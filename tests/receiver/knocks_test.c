@@ -15,7 +15,6 @@ struct test {
 	struct knocks *knocks;
 	json_t *before, *after; /* m-0001 gets the key AAA, from one network; m-0002's BBB has expired */
 	char said[4 * ADDRESS_TEXT_MAX];
-	unsigned n;
 };
 
 static struct address
@@ -58,7 +57,6 @@ say(void *ctx, const struct address *address)
 	char text[ADDRESS_TEXT_MAX];
 
 	address_text(address, text);
-	t->n++;
 	strncat(t->said, text, sizeof(t->said) - strlen(t->said) - 1);
 	strncat(t->said, " ", sizeof(t->said) - strlen(t->said) - 1);
 }
@@ -75,7 +73,6 @@ static const char *
 answer(struct test *t, const json_t *keyring)
 {
 	t->said[0] = '\0';
-	t->n = 0;
 	knocks_answer(t->knocks, keyring, NOW, say, t);
 	return t->said;
 }
